@@ -1,7 +1,7 @@
 //! As much of H.264 as a recorder has to understand: NAL units in Annex B framing, and the size in an SPS.
 //!
 //! It owns reading; which pictures are shown is decided by [`super::picture`], and what belongs to one picture by
-//! [`super::units`]. Sections are those of ITU-T H.264 (08/2021). Nothing here trusts the bytes: what does not parse is
+//! module `units`. Sections are those of ITU-T H.264 (08/2021). Nothing here trusts the bytes: what does not parse is
 //! `None`.
 
 use super::image::Size;
