@@ -29,5 +29,6 @@
 //! of a journal. *Event*, *stream*, *signaling*, *media*: as Zoom uses them.
 
 pub mod ids;
+pub mod journal;
 pub mod media;
 pub mod protocol;
