@@ -60,11 +60,7 @@ impl RecordingId {
     /// The id of the `ordinal`-th recording of a stream, counted from 1.
     pub fn new(stream: &StreamId, ordinal: u32) -> Self {
         let safe = path_safe(stream.as_str());
-        Self(if ordinal <= 1 {
-            safe
-        } else {
-            format!("{safe}.{ordinal}")
-        })
+        Self(if ordinal <= 1 { safe } else { format!("{safe}.{ordinal}") })
     }
 
     /// Reads the name of a spool folder back; `None` for names that [`RecordingId::new`] never makes.
@@ -93,11 +89,7 @@ pub fn path_safe(text: &str) -> String {
     if !text.is_empty() && text.len() <= MAX && text.bytes().all(is_path_safe) {
         return text.to_owned();
     }
-    let mut safe: String = text
-        .bytes()
-        .take(MAX - 17)
-        .map(|b| if is_path_safe(b) { b as char } else { '_' })
-        .collect();
+    let mut safe: String = text.bytes().take(MAX - 17).map(|b| if is_path_safe(b) { b as char } else { '_' }).collect();
     safe.push('-');
     for byte in &Sha256::digest(text.as_bytes())[..8] {
         safe.push_str(&format!("{byte:02x}"));

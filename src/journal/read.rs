@@ -132,11 +132,7 @@ fn parse(line: &[u8]) -> Result<Line<'_>, serde_json::Error> {
         (None, Some(raw)) => Body::Raw(raw),
         (None, None) => return Err(serde::de::Error::missing_field("m")),
     };
-    Ok(Line {
-        t: wire.t,
-        conn: wire.c,
-        body,
-    })
+    Ok(Line { t: wire.t, conn: wire.c, body })
 }
 
 /// Takes apart a line exactly as the writer writes it, without a pass over the message.
@@ -169,14 +165,7 @@ mod tests {
 {"t":6,"c":"audio","raw":"AAEC"}
 "#;
         let lines: Vec<_> = lines(text, false).map(Result::unwrap).collect();
-        assert_eq!(
-            lines[0],
-            Line {
-                t: 5,
-                conn: "audio".into(),
-                body: Body::Json(br#"{"a":1}"#)
-            }
-        );
+        assert_eq!(lines[0], Line { t: 5, conn: "audio".into(), body: Body::Json(br#"{"a":1}"#) });
         assert_eq!(lines[1], lines[0]);
         assert_eq!(lines[2].body, Body::Raw("AAEC".into()));
         assert_eq!(lines.len(), 3);
@@ -185,11 +174,7 @@ mod tests {
     #[test]
     fn what_does_not_parse_is_reported_and_the_rest_is_read() {
         let text = b"{\"t\":1,\"c\":\"x\",\"m\":{}}\nnonsense\n{\"t\":2,\"c\":\"x\",\"m\":{}}\n{\"t\":3,\"c\"";
-        let read = |open| {
-            lines(text, open)
-                .map(|line| line.map(|l| l.t).map_err(|e| e.offset))
-                .collect::<Vec<_>>()
-        };
+        let read = |open| lines(text, open).map(|line| line.map(|l| l.t).map_err(|e| e.offset)).collect::<Vec<_>>();
         assert_eq!(read(true), [Ok(1), Err(23), Ok(2)]);
         assert_eq!(read(false), [Ok(1), Err(23), Ok(2), Err(55)]);
     }

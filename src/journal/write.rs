@@ -105,13 +105,7 @@ struct OpenChunk {
 
 enum Sync {
     File(Arc<File>, Vec<oneshot::Sender<()>>),
-    Close {
-        slot: Arc<Slot>,
-        number: u32,
-        file: Arc<File>,
-        last: bool,
-        waiters: Vec<oneshot::Sender<()>>,
-    },
+    Close { slot: Arc<Slot>, number: u32, file: Arc<File>, last: bool, waiters: Vec<oneshot::Sender<()>> },
 }
 
 impl Disk {
@@ -120,22 +114,12 @@ impl Disk {
     /// # Errors
     /// When the system gives no threads.
     pub fn start() -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            state: Mutex::default(),
-            bell: Condvar::new(),
-        });
+        let shared = Arc::new(Shared { state: Mutex::default(), bell: Condvar::new() });
         let (to_sync, syncs) = mpsc::channel();
         let writer = Arc::clone(&shared);
-        thread::Builder::new()
-            .name("journal-write".into())
-            .spawn(move || write_loop(&writer, &to_sync))?;
-        thread::Builder::new()
-            .name("journal-sync".into())
-            .spawn(move || sync_loop(&syncs))?;
-        Ok(Self {
-            _guard: Arc::new(Guard(Arc::clone(&shared))),
-            shared,
-        })
+        thread::Builder::new().name("journal-write".into()).spawn(move || write_loop(&writer, &to_sync))?;
+        thread::Builder::new().name("journal-sync".into()).spawn(move || sync_loop(&syncs))?;
+        Ok(Self { _guard: Arc::new(Guard(Arc::clone(&shared))), shared })
     }
 
     /// Opens the journal in `dir`, new or left by an earlier run, and writes `first` into it, durably.
@@ -178,10 +162,7 @@ impl Disk {
             progress: watch::Sender::new(Progress { closed, ended: false }),
         });
         state.journals.insert(slot.id, Arc::clone(&slot));
-        Ok(Journal {
-            slot,
-            disk: self.clone(),
-        })
+        Ok(Journal { slot, disk: self.clone() })
     }
 }
 
@@ -240,30 +221,15 @@ impl Journal {
     fn push(&self, t_ms: i64, conn: &str, message: &[u8], form: Form) {
         let mut pending = lock(&self.slot.pending);
         if pending.lines.len() + message.len() > PENDING_BYTES {
-            let dropped = pending.dropped.get_or_insert(Dropped {
-                messages: 0,
-                bytes: 0,
-                from_ms: t_ms,
-                to_ms: t_ms,
-            });
+            let dropped = pending.dropped.get_or_insert(Dropped { messages: 0, bytes: 0, from_ms: t_ms, to_ms: t_ms });
             dropped.messages += 1;
             dropped.bytes += message.len() as u64;
             dropped.to_ms = t_ms;
             return;
         }
         if let Some(dropped) = pending.dropped.take() {
-            let Dropped {
-                messages,
-                bytes,
-                from_ms,
-                to_ms,
-            } = dropped;
-            let note = Note::Dropped {
-                messages,
-                bytes,
-                from_ms,
-                to_ms,
-            };
+            let Dropped { messages, bytes, from_ms, to_ms } = dropped;
+            let note = Note::Dropped { messages, bytes, from_ms, to_ms };
             push_line(&mut pending.lines, t_ms, EVENT, note.to_json().as_bytes(), Form::Json);
         }
         push_line(&mut pending.lines, t_ms, conn, message, form);
@@ -315,11 +281,7 @@ fn write_loop(shared: &Shared, to_sync: &mpsc::Sender<Sync>) {
         let (slots, stopping) = {
             let mut state = lock(&shared.state);
             if !state.urgent && !state.stopping {
-                state = shared
-                    .bell
-                    .wait_timeout(state, FLUSH_EVERY)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0;
+                state = shared.bell.wait_timeout(state, FLUSH_EVERY).unwrap_or_else(PoisonError::into_inner).0;
             }
             state.urgent = false;
             (state.journals.values().cloned().collect::<Vec<_>>(), state.stopping)
@@ -439,28 +401,14 @@ fn sync_loop(syncs: &mpsc::Receiver<Sync>) {
     while let Ok(sync) = syncs.recv() {
         let (result, waiters) = match sync {
             Sync::File(file, waiters) => (file.sync_data(), waiters),
-            Sync::Close {
-                slot,
-                number,
-                file,
-                last,
-                waiters,
-            } => {
+            Sync::Close { slot, number, file, last, waiters } => {
                 let result = file
                     .sync_all()
                     .and_then(|()| {
-                        fs::rename(
-                            Chunk::path(&slot.dir, number, true),
-                            Chunk::path(&slot.dir, number, false),
-                        )
+                        fs::rename(Chunk::path(&slot.dir, number, true), Chunk::path(&slot.dir, number, false))
                     })
                     .and_then(|()| sync_dir(&slot.dir));
-                slot.progress.send_modify(|progress| {
-                    *progress = Progress {
-                        closed: number,
-                        ended: last,
-                    }
-                });
+                slot.progress.send_modify(|progress| *progress = Progress { closed: number, ended: last });
                 (result, waiters)
             }
         };
@@ -479,10 +427,7 @@ fn close_leftovers(dir: &Path) -> Result<u32, Error> {
     for chunk in chunks.iter().filter(|chunk| chunk.open) {
         let bytes = chunk.read()?;
         let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
-        let file = OpenOptions::new()
-            .write(true)
-            .open(&chunk.path)
-            .map_err(Error::new("opening", &chunk.path))?;
+        let file = OpenOptions::new().write(true).open(&chunk.path).map_err(Error::new("opening", &chunk.path))?;
         file.set_len(whole as u64)
             .and_then(|()| file.sync_all())
             .and_then(|()| fs::rename(&chunk.path, Chunk::path(dir, chunk.number, false)))
@@ -496,12 +441,7 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(if dir.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        dir
-    })?
-    .sync_all()
+    File::open(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })?.sync_all()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -572,10 +512,7 @@ mod tests {
         journal.append(5, "audio", b"{}");
         journal.close().await.unwrap();
         assert_eq!(std::fs::read(Chunk::path(tmp.path(), 1, false)).unwrap(), first);
-        assert_eq!(
-            all_lines(tmp.path()).iter().map(|line| line.0).collect::<Vec<_>>(),
-            [1, 2, 3, 4, 5]
-        );
+        assert_eq!(all_lines(tmp.path()).iter().map(|line| line.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
         assert_eq!(read::chunks(tmp.path()).unwrap().len(), 2);
     }
 
@@ -600,15 +537,7 @@ mod tests {
         assert_eq!(kept, [1, 2, 3, 4, 9, 9]);
         let note: Note = serde_json::from_str(&lines[4].2).unwrap();
         let bytes = 3 * message.len() as u64;
-        assert_eq!(
-            note,
-            Note::Dropped {
-                messages: 3,
-                bytes,
-                from_ms: 5,
-                to_ms: 7
-            }
-        );
+        assert_eq!(note, Note::Dropped { messages: 3, bytes, from_ms: 5, to_ms: 7 });
     }
 
     #[tokio::test]
@@ -637,29 +566,12 @@ mod tests {
     #[tokio::test]
     async fn a_journal_goes_on_in_a_new_chunk_after_a_crash() {
         let tmp = tempfile::tempdir().unwrap();
-        std::fs::write(
-            Chunk::path(tmp.path(), 1, false),
-            "{\"t\":1,\"c\":\"event\",\"m\":{}}\n",
-        )
-        .unwrap();
-        std::fs::write(
-            Chunk::path(tmp.path(), 2, true),
-            "{\"t\":2,\"c\":\"event\",\"m\":{}}\n{\"t\":3,\"c",
-        )
-        .unwrap();
+        std::fs::write(Chunk::path(tmp.path(), 1, false), "{\"t\":1,\"c\":\"event\",\"m\":{}}\n").unwrap();
+        std::fs::write(Chunk::path(tmp.path(), 2, true), "{\"t\":2,\"c\":\"event\",\"m\":{}}\n{\"t\":3,\"c").unwrap();
         let journal = Disk::start().unwrap().open(tmp.path(), 4, "{}").unwrap();
-        assert_eq!(
-            *journal.progress().borrow(),
-            Progress {
-                closed: 2,
-                ended: false
-            }
-        );
+        assert_eq!(*journal.progress().borrow(), Progress { closed: 2, ended: false });
         journal.close().await.unwrap();
-        assert_eq!(
-            all_lines(tmp.path()).iter().map(|line| line.0).collect::<Vec<_>>(),
-            [1, 2, 4]
-        );
+        assert_eq!(all_lines(tmp.path()).iter().map(|line| line.0).collect::<Vec<_>>(), [1, 2, 4]);
     }
 
     proptest! {

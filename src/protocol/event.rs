@@ -145,38 +145,22 @@ impl Event {
     pub fn parse(body: &[u8], received_ms: i64) -> Result<Self, Error> {
         let body: Value = serde_json::from_slice(body)?;
         let name = body.get("event").and_then(Value::as_str).ok_or(Error::NoName)?;
-        let payload = Payload {
-            name,
-            value: body.get("payload").unwrap_or(&Value::Null),
-        };
-        let event_ts = body
-            .get("event_ts")
-            .and_then(as_int)
-            .filter(|&ts| ts > 0)
-            .unwrap_or(received_ms);
+        let payload = Payload { name, value: body.get("payload").unwrap_or(&Value::Null) };
+        let event_ts = body.get("event_ts").and_then(as_int).filter(|&ts| ts > 0).unwrap_or(received_ms);
 
         if name == "endpoint.url_validation" {
             let plain_token = payload.required("plainToken")?;
             return Ok(Self::UrlValidation { plain_token });
         }
         let Some((product, what)) = product_and_verb(name) else {
-            return Ok(Self::Other {
-                name: name.chars().take(80).collect(),
-            });
+            return Ok(Self::Other { name: name.chars().take(80).collect() });
         };
-        let stream = StreamRef {
-            product,
-            stream_id: StreamId::new(payload.required("rtms_stream_id")?),
-        };
+        let stream = StreamRef { product, stream_id: StreamId::new(payload.required("rtms_stream_id")?) };
         Ok(match what {
             Verb::Started => Self::Started(Box::new(payload.started(stream, event_ts)?)),
             Verb::Stopped => {
                 let stop_reason = payload.find(&["stop_reason", "reason"]).and_then(as_int);
-                Self::Stopped {
-                    stream,
-                    event_ts,
-                    stop_reason,
-                }
+                Self::Stopped { stream, event_ts, stop_reason }
             }
             Verb::Interrupted => Self::Interrupted { stream, event_ts },
         })
@@ -218,11 +202,10 @@ struct Payload<'a> {
 impl<'a> Payload<'a> {
     fn find(&self, keys: &[&str]) -> Option<&'a Value> {
         let object = self.value.get("object");
-        [Some(self.value), object].into_iter().flatten().find_map(|place| {
-            keys.iter()
-                .find_map(|key| place.get(*key))
-                .filter(|value| !value.is_null())
-        })
+        [Some(self.value), object]
+            .into_iter()
+            .flatten()
+            .find_map(|place| keys.iter().find_map(|key| place.get(*key)).filter(|value| !value.is_null()))
     }
 
     fn text(&self, key: &str) -> Option<String> {
@@ -238,17 +221,12 @@ impl<'a> Payload<'a> {
     }
 
     fn missing(&self, field: &'static str) -> Error {
-        Error::Missing {
-            event: self.name.to_owned(),
-            field,
-        }
+        Error::Missing { event: self.name.to_owned(), field }
     }
 
     fn started(&self, stream: StreamRef, event_ts: i64) -> Result<Started, Error> {
         let keys = stream.product.id_keys();
-        let mut ids = keys
-            .iter()
-            .filter_map(|&key| Some((key, MeetingId::new(self.text(key)?))));
+        let mut ids = keys.iter().filter_map(|&key| Some((key, MeetingId::new(self.text(key)?))));
         let (id_key, id) = ids.next().ok_or_else(|| self.missing(keys[0]))?;
         let signaling_url = self
             .find(&["server_urls", "serverUrls", "server_url"])
@@ -306,11 +284,7 @@ mod tests {
             ("webinar.rtms_started", "webinar_uuid", Product::Webinar),
             ("webinar.rtms_started", "meeting_uuid", Product::Webinar),
             ("session.rtms_started", "session_id", Product::Session),
-            (
-                "contact_center.voice_rtms_started",
-                "engagement_id",
-                Product::ContactCenter,
-            ),
+            ("contact_center.voice_rtms_started", "engagement_id", Product::ContactCenter),
             ("contactcenter.rtms_started", "session_id", Product::ContactCenter),
             ("phone.rtms_started", "call_id", Product::Phone),
             ("phone.call_rtms_started", "call_id", Product::Phone),
@@ -335,17 +309,7 @@ mod tests {
         for reason in [json!(6), json!("6")] {
             let event = parse(&json!({"event": "meeting.rtms_stopped", "event_ts": 9,
                                       "payload": {"rtms_stream_id": "s", "stop_reason": reason}}));
-            assert!(
-                matches!(
-                    event,
-                    Ok(Event::Stopped {
-                        stop_reason: Some(6),
-                        event_ts: 9,
-                        ..
-                    })
-                ),
-                "{event:?}"
-            );
+            assert!(matches!(event, Ok(Event::Stopped { stop_reason: Some(6), event_ts: 9, .. })), "{event:?}");
         }
     }
 
@@ -368,10 +332,7 @@ mod tests {
         assert!(matches!(Event::parse(b"{", 1), Err(Error::NotJson(_))));
         assert!(matches!(parse(&json!([1])), Err(Error::NoName)));
         for name in ["meeting.started", "rtms.concurrency_limited", "", "x"] {
-            assert!(
-                matches!(parse(&json!({"event": name})), Ok(Event::Other { .. })),
-                "{name}"
-            );
+            assert!(matches!(parse(&json!({"event": name})), Ok(Event::Other { .. })), "{name}");
         }
     }
 }

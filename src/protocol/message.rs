@@ -268,16 +268,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
                 f.write_str("a media object or a bare payload")
             }
             fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Content<'de>, E> {
-                Ok(Content {
-                    data: Cow::Borrowed(text),
-                    ..Content::default()
-                })
+                Ok(Content { data: Cow::Borrowed(text), ..Content::default() })
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Content<'de>, E> {
-                Ok(Content {
-                    data: Cow::Owned(text.to_owned()),
-                    ..Content::default()
-                })
+                Ok(Content { data: Cow::Owned(text.to_owned()), ..Content::default() })
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Content<'de>, A::Error> {
                 let mut content = Content::default();
@@ -352,10 +346,7 @@ pub fn event_subscription(share: bool) -> String {
     if share {
         types.extend([5, 6]);
     }
-    let events: Vec<Value> = types
-        .iter()
-        .map(|n| json!({"event_type": n, "subscribe": true}))
-        .collect();
+    let events: Vec<Value> = types.iter().map(|n| json!({"event_type": n, "subscribe": true})).collect();
     json!({"msg_type": msg_type::EVENT_SUBSCRIPTION, "events": events}).to_string()
 }
 
@@ -385,10 +376,7 @@ mod tests {
             Message::parse(br#"{"msg_type":"15","content":{"data":"a\/b","timestamp":"1754042400"}}"#).unwrap();
         assert_eq!(escaped.msg_type, Some(15));
         let content = escaped.content.unwrap();
-        assert_eq!(
-            (content.data.as_ref(), content.timestamp),
-            ("a/b", Some(1_754_042_400_000))
-        );
+        assert_eq!((content.data.as_ref(), content.timestamp), ("a/b", Some(1_754_042_400_000)));
 
         let bare = Message::parse(br#"{"msg_type":14,"content":"AAEC"}"#).unwrap();
         assert_eq!(bare.content.unwrap().data, "AAEC");
@@ -397,19 +385,12 @@ mod tests {
         assert_eq!((state.state, state.reason_code()), (Some(4), None));
         let state = Message::parse(br#"{"msg_type":9,"state":5,"stop_reason":6}"#).unwrap();
         assert_eq!(state.reason_code(), Some(6));
-        assert_eq!(
-            Message::parse(br#"{"msg_type":8,"reason":6}"#).unwrap().reason_code(),
-            Some(6)
-        );
+        assert_eq!(Message::parse(br#"{"msg_type":8,"reason":6}"#).unwrap().reason_code(), Some(6));
     }
 
     #[test]
     fn times_are_brought_to_milliseconds() {
-        for (sent, ms) in [
-            ("1754042400", 1_754_042_400_000),
-            ("1754042400123456", 1_754_042_400_123),
-            ("0", 0),
-        ] {
+        for (sent, ms) in [("1754042400", 1_754_042_400_000), ("1754042400123456", 1_754_042_400_123), ("0", 0)] {
             let text = format!(r#"{{"msg_type":12,"timestamp":{sent}}}"#);
             assert_eq!(Message::parse(text.as_bytes()).unwrap().timestamp, Some(ms));
         }
@@ -417,14 +398,7 @@ mod tests {
 
     #[test]
     fn garbage_is_an_error_and_never_a_panic() {
-        for bytes in [
-            &b""[..],
-            b"{",
-            b"7",
-            b"\xff\xfe",
-            b"{\"content\":7}",
-            b"{\"content\":{\"data\":[]}}",
-        ] {
+        for bytes in [&b""[..], b"{", b"7", b"\xff\xfe", b"{\"content\":7}", b"{\"content\":{\"data\":[]}}"] {
             assert!(Message::parse(bytes).is_err(), "{bytes:?}");
         }
         assert_eq!(peek_type(b"{}").unwrap(), 0);

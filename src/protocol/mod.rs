@@ -8,7 +8,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod event;
-// pub mod link;
+pub mod link;
 pub mod message;
 pub mod server_urls;
 pub mod signature;

@@ -48,21 +48,9 @@ impl StopReason {
             10 => ("INTERNAL_EXCEPTION", "an error on Zoom's side", Restart),
             11 => ("CONNECTION_TIMEOUT", "the recorder did not connect in time", Restart),
             12 => ("INSTANCE_CONNECTION_INTERRUPTED", "RTMS lost the meeting", Restart),
-            13 => (
-                "SIGNAL_CONNECTION_INTERRUPTED",
-                "the signaling connection was interrupted",
-                Restart,
-            ),
-            14 => (
-                "DATA_CONNECTION_INTERRUPTED",
-                "a media connection was interrupted",
-                Restart,
-            ),
-            15 => (
-                "SIGNAL_CONNECTION_CLOSED_ABNORMALLY",
-                "the signaling connection broke",
-                Restart,
-            ),
+            13 => ("SIGNAL_CONNECTION_INTERRUPTED", "the signaling connection was interrupted", Restart),
+            14 => ("DATA_CONNECTION_INTERRUPTED", "a media connection was interrupted", Restart),
+            15 => ("SIGNAL_CONNECTION_CLOSED_ABNORMALLY", "the signaling connection broke", Restart),
             16 => ("DATA_CONNECTION_CLOSED_ABNORMALLY", "a media connection broke", Restart),
             17 => ("EXIT_SIGNAL", "Zoom's server was told to exit", Restart),
             18 => (
@@ -70,11 +58,7 @@ impl StopReason {
                 "the handshake was refused: check that client id and secret are those of the app that got the event",
                 Restart,
             ),
-            19 => (
-                "AWAIT_RECONNECTION_TIMEOUT",
-                "no reconnection within Zoom's window",
-                Restart,
-            ),
+            19 => ("AWAIT_RECONNECTION_TIMEOUT", "no reconnection within Zoom's window", Restart),
             20 => ("RECEIVER_REQUEST_CLOSE", "the app asked to close it", Final),
             21 => ("CUSTOMER_DISCONNECTED", "the customer hung up", Final),
             22 => ("AGENT_DISCONNECTED", "the agent hung up", Final),
@@ -84,12 +68,7 @@ impl StopReason {
             26 => ("STREAMING_NOT_SUPPORTED", "the queue does not support streaming", Final),
             _ => ("UNKNOWN", "Zoom gave a reason that is not in its documentation", Final),
         };
-        Self {
-            code,
-            name,
-            meaning,
-            aftermath,
-        }
+        Self { code, name, meaning, aftermath }
     }
 }
 
@@ -99,11 +78,7 @@ mod tests {
 
     #[test]
     fn only_revocation_deletes_and_only_documented_ones_restart() {
-        let by = |wanted| {
-            (-1..40)
-                .filter(|&code| StopReason::new(code).aftermath == wanted)
-                .collect::<Vec<_>>()
-        };
+        let by = |wanted| (-1..40).filter(|&code| StopReason::new(code).aftermath == wanted).collect::<Vec<_>>();
         assert_eq!(by(Aftermath::Delete), [8]);
         assert_eq!(by(Aftermath::Restart), [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 24]);
         assert_eq!(StopReason::new(27).name, "UNKNOWN");
