@@ -29,7 +29,11 @@
 //! of a journal. *Event*, *stream*, *signaling*, *media*: as Zoom uses them.
 
 pub mod capture;
+pub mod clock;
+pub mod config;
+pub mod events;
 pub mod ids;
 pub mod journal;
 pub mod media;
 pub mod protocol;
+pub mod telemetry;

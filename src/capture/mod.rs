@@ -7,13 +7,14 @@ mod socket;
 
 pub use socket::Dialer;
 
+use crate::clock;
 use crate::journal::{Journal, Note};
 use crate::protocol::link::{Ended, Input, Link, Now, Output, Report, RunId};
 use crate::protocol::message;
 use crate::protocol::server_urls::ServerUrl;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use socket::{Received, Sockets};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -141,11 +142,6 @@ fn write_down(journal: &Journal, link: &Link, report: Report) {
 }
 
 /// The time by both clocks.
-pub fn now() -> Now {
-    Now { instant: Instant::now(), unix_ms: unix_ms() }
-}
-
-/// Milliseconds since the Unix epoch by this machine's clock.
-pub fn unix_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+fn now() -> Now {
+    Now { instant: Instant::now(), unix_ms: clock::unix_ms() }
 }

@@ -5,7 +5,6 @@ use crate::protocol::server_urls::ServerUrl;
 use bytes::Bytes;
 use futures_util::stream::Stream;
 use futures_util::{SinkExt, future};
-use std::error::Error as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
