@@ -2,7 +2,6 @@
 //!
 //! A variable that is empty counts as absent. A secret may be given as a file: `ZOOM_CLIENT_SECRET_FILE` and so on.
 
-use crate::protocol::event::Product;
 use crate::protocol::message::Medium;
 use crate::protocol::server_urls::AllowedHosts;
 use std::fmt;
@@ -110,14 +109,43 @@ pub struct Config {
     pub spool_min_free: u64,
     /// What to ask Zoom for.
     pub media: Vec<Medium>,
+    /// Pictures a second.
+    pub video_fps: u32,
+    /// How files are made.
+    pub render: RenderConfig,
+    /// How logs are written.
+    pub log_format: LogFormat,
+}
+
+/// The settings that decide what files are made of a journal.
+#[derive(Clone, Debug)]
+pub struct RenderConfig {
     /// Of the AAC, in bit/s.
     pub audio_bitrate: u32,
     /// Pictures' size and canvas.
     pub video_size: VideoSize,
-    /// Pictures a second.
-    pub video_fps: u32,
-    /// How logs are written.
-    pub log_format: LogFormat,
+}
+
+impl RenderConfig {
+    /// Reads these settings alone.
+    ///
+    /// # Errors
+    /// As [`Config::from_env`].
+    pub fn from_env(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+        let mut env = Env { env, mistakes: Vec::new() };
+        let config = Self::read(&mut env);
+        if env.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(env.mistakes)) }
+    }
+
+    fn read(env: &mut Env<'_>) -> Self {
+        Self {
+            audio_bitrate: env.bitrate("AUDIO_BITRATE", 64_000),
+            video_size: env.choice(
+                "VIDEO_SIZE",
+                &[("hd", VideoSize::Hd), ("sd", VideoSize::Sd), ("fhd", VideoSize::Fhd), ("qhd", VideoSize::Qhd)],
+            ),
+        }
+    }
 }
 
 impl Config {
@@ -167,11 +195,7 @@ impl Config {
             spool_dir: env.text("SPOOL_DIR").unwrap_or_else(|| "./spool".into()).into(),
             spool_min_free: env.bytes("SPOOL_MIN_FREE", 5 << 30),
             media: env.media("MEDIA"),
-            audio_bitrate: env.bitrate("AUDIO_BITRATE", 64_000),
-            video_size: env.choice(
-                "VIDEO_SIZE",
-                &[("hd", VideoSize::Hd), ("sd", VideoSize::Sd), ("fhd", VideoSize::Fhd), ("qhd", VideoSize::Qhd)],
-            ),
+            render: RenderConfig::read(&mut env),
             video_fps: env.in_range("VIDEO_FPS", 6, 30, 25),
             log_format: env.choice("LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
             // Both were found missing if they are.
@@ -181,13 +205,6 @@ impl Config {
         if env.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(env.mistakes)) }
     }
 
-    /// What signs the handshakes of a product's streams; `None` if it is not configured.
-    pub fn credentials(&self, product: Product) -> Option<&Credentials> {
-        match product {
-            Product::Session => self.video_sdk.as_ref(),
-            _ => Some(&self.app),
-        }
-    }
 }
 
 /// What is wrong with the settings.
@@ -359,7 +376,7 @@ mod tests {
         assert_eq!(config.listen.to_string(), "0.0.0.0:3000");
         assert_eq!((config.storage_url.as_str(), config.spool_min_free), ("./recordings", 5 << 30));
         assert_eq!(config.media, Medium::ALL);
-        assert_eq!((config.video_size.pixels(), config.video_fps, config.audio_bitrate), ((1280, 720), 25, 64_000));
+        assert_eq!((config.render.video_size.pixels(), config.video_fps, config.render.audio_bitrate), ((1280, 720), 25, 64_000));
     }
 
     #[test]
@@ -403,7 +420,7 @@ mod tests {
             ("PORT", "0"),
         ]);
         let config = config(&vars).unwrap();
-        assert_eq!((config.spool_min_free, config.audio_bitrate), (512 << 20, 48_000));
+        assert_eq!((config.spool_min_free, config.render.audio_bitrate), (512 << 20, 48_000));
         assert_eq!(config.media, [Medium::Audio, Medium::Video]);
         let shown = format!("{config:?}");
         assert!(!shown.contains("hush") && !shown.contains("quiet"), "{shown}");

@@ -75,6 +75,20 @@ impl RecordingId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The how-manieth recording of its stream it is, from 1.
+    pub fn ordinal(&self) -> u32 {
+        self.0.split_once('.').and_then(|(_, ordinal)| ordinal.parse().ok()).unwrap_or(1)
+    }
+
+    /// The recording of the same stream before this one.
+    pub fn previous(&self) -> Option<Self> {
+        let (stem, _) = self.0.split_once('.')?;
+        Some(Self(match self.ordinal() {
+            2 => stem.to_owned(),
+            ordinal => format!("{stem}.{}", ordinal - 1),
+        }))
+    }
 }
 
 impl fmt::Display for RecordingId {
@@ -110,6 +124,10 @@ mod tests {
         let id = StreamId::new("0123456789abcdef0123456789abcdef");
         assert_eq!(RecordingId::new(&id, 1).as_str(), id.as_str());
         assert_eq!(RecordingId::new(&id, 2).as_str(), format!("{id}.2"));
+        let (first, third) = (RecordingId::new(&id, 1), RecordingId::new(&id, 3));
+        assert_eq!((first.ordinal(), third.ordinal()), (1, 3));
+        assert_eq!(first.previous(), None);
+        assert_eq!(third.previous().and_then(|second| second.previous()), Some(first));
     }
 
     #[test]
