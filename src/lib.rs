@@ -30,3 +30,4 @@
 
 pub mod ids;
 pub mod media;
+pub mod output;
