@@ -31,3 +31,4 @@
 pub mod ids;
 pub mod media;
 pub mod output;
+pub mod store;
