@@ -47,6 +47,35 @@ opaque_id! {
     UserId
 }
 
+/// What a stream belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Product {
+    /// A meeting.
+    Meeting,
+    /// A webinar.
+    Webinar,
+    /// A Video SDK session.
+    Session,
+    /// A Contact Center voice engagement.
+    ContactCenter,
+    /// A Zoom Phone call.
+    Phone,
+}
+
+impl Product {
+    /// The product's name as we write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Meeting => "meeting",
+            Self::Webinar => "webinar",
+            Self::Session => "session",
+            Self::ContactCenter => "contact_center",
+            Self::Phone => "phone",
+        }
+    }
+}
+
 /// The name of a recording's folder in the spool: the stream id made safe for a path.
 ///
 /// Letters, digits, `-` and `_` stand for themselves. An id with anything else, or over 64 bytes, is cut and gets a

@@ -35,5 +35,7 @@ pub mod events;
 pub mod ids;
 pub mod journal;
 pub mod media;
+pub mod output;
 pub mod protocol;
+pub mod store;
 pub mod telemetry;

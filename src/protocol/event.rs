@@ -5,49 +5,9 @@
 
 use super::server_urls;
 use super::tolerant::as_int;
-use crate::ids::{MeetingId, StreamId};
+use crate::ids::{MeetingId, Product, StreamId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-/// What a stream belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Product {
-    /// A meeting.
-    Meeting,
-    /// A webinar.
-    Webinar,
-    /// A Video SDK session.
-    Session,
-    /// A Contact Center voice engagement.
-    ContactCenter,
-    /// A Zoom Phone call.
-    Phone,
-}
-
-impl Product {
-    /// The product's name as we write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Meeting => "meeting",
-            Self::Webinar => "webinar",
-            Self::Session => "session",
-            Self::ContactCenter => "contact_center",
-            Self::Phone => "phone",
-        }
-    }
-
-    /// The keys under which its identity is looked for, in order. The first one present signs the handshakes.
-    fn id_keys(self) -> &'static [&'static str] {
-        match self {
-            Self::Meeting => &["meeting_uuid"],
-            Self::Webinar => &["meeting_uuid", "webinar_uuid"],
-            Self::Session => &["session_id"],
-            Self::ContactCenter => &["engagement_id", "session_id"],
-            Self::Phone => &["call_id"],
-        }
-    }
-}
 
 /// Which stream of what an event is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,6 +127,17 @@ impl Event {
     }
 }
 
+/// The keys under which a product's identity is looked for, in order. The first one present signs the handshakes.
+fn id_keys(product: Product) -> &'static [&'static str] {
+    match product {
+        Product::Meeting => &["meeting_uuid"],
+        Product::Webinar => &["meeting_uuid", "webinar_uuid"],
+        Product::Session => &["session_id"],
+        Product::ContactCenter => &["engagement_id", "session_id"],
+        Product::Phone => &["call_id"],
+    }
+}
+
 enum Verb {
     Started,
     Stopped,
@@ -225,7 +196,7 @@ impl<'a> Payload<'a> {
     }
 
     fn started(&self, stream: StreamRef, event_ts: i64) -> Result<Started, Error> {
-        let keys = stream.product.id_keys();
+        let keys = id_keys(stream.product);
         let mut ids = keys.iter().filter_map(|&key| Some((key, MeetingId::new(self.text(key)?))));
         let (id_key, id) = ids.next().ok_or_else(|| self.missing(keys[0]))?;
         let signaling_url = self

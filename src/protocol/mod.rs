@@ -12,5 +12,4 @@ pub mod link;
 pub mod message;
 pub mod server_urls;
 pub mod signature;
-pub mod stop_reason;
 mod tolerant;
