@@ -31,3 +31,4 @@
 pub mod ids;
 pub mod media;
 pub mod protocol;
+pub mod simulator;
