@@ -38,5 +38,6 @@ pub mod journal;
 pub mod media;
 pub mod output;
 pub mod protocol;
+pub mod simulator;
 pub mod store;
 pub mod telemetry;
