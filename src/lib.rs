@@ -38,6 +38,8 @@ pub mod journal;
 pub mod media;
 pub mod output;
 pub mod protocol;
+pub mod recorder;
+pub mod render;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;

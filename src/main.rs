@@ -168,7 +168,8 @@ fn raise_open_files() {
 }
 
 async fn simulate(args: simulator::Args) -> anyhow::Result<ExitCode> {
-    simulator::main(args).await
+    simulator::command(args).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn render_journal(journal: PathBuf, out: PathBuf) -> anyhow::Result<ExitCode> {

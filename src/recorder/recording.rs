@@ -187,13 +187,13 @@ impl Recording {
     async fn render_once(&self, progress: watch::Receiver<Progress>) -> anyhow::Result<PublishPlan> {
         let job = Job {
             recording_id: self.folder.id().clone(),
+            spool: self.folder.dir().to_owned(),
             journal: self.folder.journal(),
             work: self.folder.render(),
             out: self.folder.out(),
         };
         let shared = &self.shared;
-        let rendered = render::run(&shared.settings.render, &shared.ffmpeg, &job, progress, &shared.renders).await?;
-        let plan = rendered.into_plan();
+        let plan = render::run(&shared.settings.render, &shared.ffmpeg, &job, progress, &shared.renders).await?;
         let json = serde_json::to_vec_pretty(&plan)?;
         let path = self.folder.out().join("plan.json");
         tokio::task::spawn_blocking(move || write_durably(&path, &json)).await??;
@@ -203,7 +203,7 @@ impl Recording {
     async fn publish_plan(&self, plan: PublishPlan) {
         let folder = plan.folder.to_string();
         let objects = plan.files.len();
-        if let Err(err) = self.shared.uploader.publish(plan, &self.shared.cancel).await {
+        if let Err(err) = self.shared.uploader.publish(&plan, &|_| {}, &self.shared.cancel).await {
             tracing::error!(err = %err, "publishing stopped; the files stay in the spool for the next start");
             return;
         }
@@ -225,9 +225,15 @@ impl Recording {
 
 fn read_plan(folder: &Folder) -> Option<PublishPlan> {
     let bytes = std::fs::read(folder.out().join("plan.json")).ok()?;
-    serde_json::from_slice(&bytes)
+    let mut plan: PublishPlan = serde_json::from_slice(&bytes)
         .inspect_err(|err| tracing::warn!(err = %err, "plan.json is not readable; rendering again"))
-        .ok()
+        .ok()?;
+    // The spool may have been moved since.
+    plan.spool = folder.dir().to_owned();
+    for file in &mut plan.files {
+        file.path = folder.out().join(file.path.file_name()?);
+    }
+    Some(plan)
 }
 
 /// Whether the end of the stream is noted at the end of a journal.

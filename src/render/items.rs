@@ -21,6 +21,8 @@ pub(super) enum Item {
     Parameters(Medium, Value),
     /// The session was paused (`true`) or goes on.
     Paused(bool, Timestamp),
+    /// Somebody began (`true`) or ceased to share a screen.
+    Sharing(bool, Timestamp),
     /// A packet of L16.
     Sound { timestamp: Timestamp, bytes: Vec<u8> },
     /// A picture of the camera or of the shared screen.
@@ -76,6 +78,7 @@ fn message(json: &[u8]) -> Item {
         msg_type::MEDIA_DATA_VIDEO => message.content.map_or(Item::Unreadable, |content| picture(Medium::Video, content)),
         msg_type::MEDIA_DATA_SHARE => message.content.map_or(Item::Unreadable, |content| picture(Medium::Share, content)),
         msg_type::DATA_HAND_SHAKE_RESP => parameters(message.media_params),
+        msg_type::EVENT_UPDATE => message.event.as_ref().map_or(Item::Other, event_update),
         msg_type::SESSION_STATE_UPDATE => {
             const PAUSED: i64 = 3;
             const RESUMED: i64 = 4;
@@ -85,6 +88,17 @@ fn message(json: &[u8]) -> Item {
                 _ => Item::Other,
             }
         }
+        _ => Item::Other,
+    }
+}
+
+fn event_update(event: &Value) -> Item {
+    const SHARING_START: i64 = 5;
+    const SHARING_STOP: i64 = 6;
+    let number = |key: &str| event.get(key).and_then(|value| value.as_i64().or_else(|| value.as_str()?.parse().ok()));
+    match (number("event_type"), number("timestamp")) {
+        (Some(SHARING_START), Some(at)) => Item::Sharing(true, Timestamp(at)),
+        (Some(SHARING_STOP), Some(at)) => Item::Sharing(false, Timestamp(at)),
         _ => Item::Other,
     }
 }
@@ -145,6 +159,7 @@ nonsense
                 Item::Note(note) => format!("{note:?}"),
                 Item::Parameters(medium, _) => format!("{} parameters", medium.as_str()),
                 Item::Paused(paused, at) => format!("paused {paused} {}", at.0),
+                Item::Sharing(on, at) => format!("sharing {on} {}", at.0),
                 Item::Sound { timestamp, bytes } => format!("sound {} {bytes:?}", timestamp.0),
                 Item::Picture(medium, unit) => format!("{} {:?} {:?}", medium.as_str(), unit.codec, &unit.data[..]),
                 Item::Other => "other".into(),
