@@ -29,6 +29,7 @@
 //! of a journal. *Event*, *stream*, *signaling*, *media*: as Zoom uses them.
 
 pub mod container;
+pub mod ffmpeg;
 
 pub mod ids;
 pub mod media;
