@@ -87,7 +87,9 @@ pub fn remux(input: &Path, out: &Path) -> Vec<OsString> {
 
 /// A track of [`container::matroska`](crate::container::matroska) on standard input, scaled and letterboxed onto the
 /// canvas and encoded. Standard output is Annex B for [`annexb::Splitter`](crate::container::annexb::Splitter): in
-/// order, one access unit for each picture that can be decoded, none of them delayed by the encoder.
+/// order, one access unit for each picture, so that each can be given its time back. An image that cannot be decoded
+/// gives none (one that was cut off gives what there is): compare the counts. Pictures come out as they go in once
+/// ffmpeg has seen the first two dozen; the rest when the input ends.
 pub fn encode(input: PictureCodec, canvas: Canvas) -> Vec<OsString> {
     let Canvas { width, height } = canvas;
     let (matrix, label) = match input {
