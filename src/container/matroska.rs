@@ -3,7 +3,7 @@
 //! Nothing written is ever changed or measured later: segment and clusters have unknown size, there is no index. So a
 //! file that was cut off at any frame is whole up to there, and a writer whose state was kept goes on in the same file.
 //! H.264 stays in Annex B and the track has no `CodecPrivate`: ffmpeg takes SPS and PPS from the first key frame, and
-//! leaves those in the frames where they are, so that a track may change its size (seen with ffmpeg 5.1 and 8).
+//! leaves those in the frames where they are, so that a track may change its size (seen with ffmpeg 5.1).
 //!
 //! Times are milliseconds, strictly increasing, from 0 to 2^56. A frame lasts until the next one begins, and the last
 //! one for the duration that it is given; without one, ffmpeg guesses.
@@ -309,8 +309,11 @@ mod tests {
         content.iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
     }
 
-    /// Time, key flag, duration and data of each frame, and the number of clusters.
-    fn read(mut bytes: &[u8]) -> (Vec<(i64, bool, Option<u64>, Vec<u8>)>, usize) {
+    /// Time, key flag, duration and data.
+    type Read = (i64, bool, Option<u64>, Vec<u8>);
+
+    /// Each frame, and the number of clusters.
+    fn read(mut bytes: &[u8]) -> (Vec<Read>, usize) {
         let (mut frames, mut clusters, mut base) = (Vec::new(), 0, 0);
         let block = |base: i64, block: &[u8]| {
             assert_eq!(block[0], TRACK);
