@@ -412,10 +412,34 @@ async fn a_local_directory_is_published_to_as_well() {
     let (bucket, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = open(bucket.path().to_str().unwrap(), &[]);
     let (plan, heard) = (plan(spool.path()), Heard::default());
+    let folder = bucket.path().join(plan.folder.as_str());
+    // As a killed process leaves them.
+    std::fs::create_dir_all(folder.join("participants")).unwrap();
+    let left = ["recording.mp4#1", "participants/1-Ada.m4a#12"].map(|name| write(&folder, name, b"half"));
     publish(&store, &plan, &heard).await.unwrap();
+    assert!(left.iter().all(|file| !file.exists()));
     assert_published(&store, &plan).await;
     let again = publish(&store, &plan, &heard).await.unwrap();
     assert_eq!((again.sent_bytes, heard.failures()), (0, Vec::new()));
+}
+
+/// A recording's task owns what it publishes with.
+#[tokio::test]
+async fn publishing_can_be_a_task_of_its_own() {
+    let (bucket, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let uploader = std::sync::Arc::new(Uploader::new(open(bucket.path().to_str().unwrap(), &[]), fast()));
+    let plan = plan(spool.path());
+    let task = tokio::spawn(async move {
+        let cancel = CancellationToken::new();
+        let published = uploader.publish(&plan, &|_| (), &cancel).await?;
+        let deleted = published
+            .manifest
+            .clone()
+            .into_deleted(Timestamp(0), "Consent was withdrawn.");
+        uploader.withdraw(&plan.folder, &deleted, &|_| (), &cancel).await?;
+        Ok::<_, uploader::Error>(published)
+    });
+    assert_eq!(task.await.unwrap().unwrap().manifest.objects.len(), 2);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@
 //!   its SHA-256, which the store compares with what arrived; `AWS_CHECKSUM_ALGORITHM` may say `crc64nvme` instead, or
 //!   `none` for a store that knows neither. A local directory is fsynced, directories included.
 //! - A multipart upload that fails or is dropped is aborted. A killed process cannot do that: buckets want a lifecycle
-//!   rule that removes incomplete uploads after a day or two.
+//!   rule that removes incomplete uploads after a day or two. In a local directory [`Store::sweep`] does it.
 //! - At most [`PARTS_IN_FLIGHT`] parts of [`PART_SIZE`] bytes are in memory, over all uploads of a store.
 //!
 //! The process has to install a rustls provider before a store is opened on the network.
@@ -40,7 +40,9 @@ use object_store::path::Path;
 use object_store::{Attribute, ObjectStore, ObjectStoreExt, PutOptions};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::io;
 use std::ops::Range;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -60,7 +62,7 @@ struct Inner {
     objects: Arc<dyn ObjectStore>,
     place: String,
     endpoint: Option<String>,
-    has_attributes: bool,
+    directory: Option<PathBuf>,
     parts: Arc<Semaphore>,
     /// Aborts of multipart uploads whose futures were dropped.
     aborts: TaskTracker,
@@ -113,7 +115,7 @@ impl Store {
             objects: opened.objects,
             place: opened.place,
             endpoint: opened.endpoint,
-            has_attributes: opened.has_attributes,
+            directory: opened.directory,
             parts: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
             aborts: TaskTracker::new(),
         })))
@@ -271,8 +273,23 @@ impl Store {
         self.0.aborts.reopen();
     }
 
+    /// Removes what a killed process left half written in a folder of a local directory; elsewhere does nothing. Nobody
+    /// may be writing to that folder.
+    ///
+    /// # Errors
+    /// [`Error::Key`], [`Error::Directory`].
+    pub async fn sweep(&self, folder: &str) -> Result<(), Error> {
+        let Some(directory) = &self.0.directory else {
+            return Ok(());
+        };
+        let path = directory.join(parse(folder)?.as_ref());
+        let swept =
+            tokio::task::spawn_blocking(move || sweep(&path).map_err(|source| Error::Directory { path, source }));
+        swept.await.unwrap_or(Ok(()))
+    }
+
     fn attributes(&self, attributes: Attributes) -> object_store::Attributes {
-        if !self.0.has_attributes {
+        if self.0.directory.is_some() {
             return object_store::Attributes::new();
         }
         object_store::Attributes::from_iter([
@@ -325,6 +342,28 @@ fn parse(key: &str) -> Result<Path, Error> {
     Ok(path)
 }
 
+/// `object_store` writes to `<name>#<number>` first, and lists no such file.
+fn sweep(directory: &FilePath) -> io::Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let number = name
+            .to_str()
+            .and_then(|name| name.rsplit_once('#'))
+            .map(|(_, number)| number);
+        if entry.file_type()?.is_dir() {
+            sweep(&entry.path())?;
+        } else if number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit())) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
@@ -353,7 +392,15 @@ mod tests {
 
     #[test]
     fn wrong_urls_say_what_was_expected() {
-        for url in ["ftp://host/x", "", "s3:bucket", "http://bucket/x", "file://host/x"] {
+        for url in [
+            "ftp://host/x",
+            "",
+            "s3:bucket",
+            "http://bucket/x",
+            "file://host/x",
+            "s3://b/p?q",
+            "s3://b/a#b",
+        ] {
             assert!(
                 refusal(url, &[]).contains("is not understood: expected a directory"),
                 "{url}"
@@ -394,6 +441,20 @@ mod tests {
             "{text}"
         );
         assert!(refusal("az://container", &[]).to_lowercase().contains("account"));
+    }
+
+    #[test]
+    fn other_clouds_open_too() {
+        let account = [
+            ("AZURE_STORAGE_ACCOUNT_NAME", "account"),
+            ("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0"),
+        ];
+        assert_eq!(
+            open("az://container/a", &account).unwrap().describe(),
+            "az://container/a"
+        );
+        let token = [("GOOGLE_BEARER_TOKEN", "sEcReT")];
+        assert_eq!(open("gs://bucket/a", &token).unwrap().locate("b"), "gs://bucket/a/b");
     }
 
     #[test]

@@ -22,8 +22,8 @@ pub(super) struct Opened {
     /// `s3://bucket/prefix`, or the absolute path of the directory; no slash at the end.
     pub(super) place: String,
     pub(super) endpoint: Option<String>,
-    /// Whether objects can have a content type there.
-    pub(super) has_attributes: bool,
+    /// The directory, if it is one. Objects have no content type there.
+    pub(super) directory: Option<PathBuf>,
 }
 
 /// The variables that are read for S3, as the AWS SDKs and `object_store` name them.
@@ -127,6 +127,9 @@ pub(super) fn open(url_or_path: &str, env: Env<'_>) -> Result<Opened, Error> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Error::Credentials);
     }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(unknown());
+    }
     match url.scheme() {
         "file" => local(url.to_file_path().map_err(|()| unknown())?),
         "s3" | "gs" | "az" => cloud(&url, &env),
@@ -149,7 +152,7 @@ fn local(path: PathBuf) -> Result<Opened, Error> {
         objects: Arc::new(objects),
         place,
         endpoint: None,
-        has_attributes: false,
+        directory: Some(path),
     })
 }
 
@@ -187,7 +190,7 @@ fn cloud(url: &Url, env: Env<'_>) -> Result<Opened, Error> {
         objects,
         place,
         endpoint,
-        has_attributes: true,
+        directory: None,
     })
 }
 

@@ -202,6 +202,7 @@ impl Uploader {
             path: plan.spool.clone(),
             source,
         })?;
+        self.sweep(&plan.folder).await;
         let sent_bytes = AtomicU64::new(0);
         let files = plan.files.iter().map(|file| {
             let (ledger, sent_bytes) = (&ledger, &sent_bytes);
@@ -371,11 +372,19 @@ impl Uploader {
     ) -> Result<(), Error> {
         debug_assert!(manifest.deleted.is_some() && manifest.objects.is_empty());
         self.store.settle().await;
+        self.sweep(folder).await;
         let key = folder.key(&Object::Manifest);
         let json = Bytes::from(manifest.to_json());
         let (name, attempt) = (folder.as_str(), || self.withdraw_once(folder, &key, json.clone()));
         self.persist(Work::Deletion, name, name, on_progress, cancel, attempt)
             .await
+    }
+
+    /// What an earlier run left half written takes room and is media too.
+    async fn sweep(&self, folder: &Folder) {
+        if let Err(error) = self.store.sweep(folder.as_str()).await {
+            tracing::warn!(folder = folder.as_str(), err = %error, "cannot remove what was left half written");
+        }
     }
 
     async fn withdraw_once(&self, folder: &Folder, key: &str, json: Bytes) -> Result<(), StoreError> {

@@ -122,26 +122,39 @@ impl Uploader {
     }
 
     fn log_failure(&self, key: &str, failure: &Failure, retry_in: Duration) {
-        let unlogged = {
-            let mut outage = self.outage.lock().expect("nothing panics under this lock");
-            if outage.logged_at.is_some_and(|at| at.elapsed() < LOG_EVERY) {
-                outage.unlogged += 1;
-                return;
-            }
-            outage.logged_at = Some(Instant::now());
-            std::mem::take(&mut outage.unlogged)
-        };
-        let delay_ms = retry_in.as_millis() as u64;
-        tracing::warn!(key, attempt = failure.tries, delay_ms, unlogged, err = %failure, "the bucket fails, trying again");
+        let unlogged = self.outage().failed(Instant::now());
+        if let Some(unlogged) = unlogged {
+            let delay_ms = retry_in.as_millis() as u64;
+            tracing::warn!(key, attempt = failure.tries, delay_ms, unlogged, err = %failure, "the bucket fails, trying again");
+        }
     }
 
     fn log_recovery(&self, key: &str, attempts: u32, elapsed: Duration) {
-        let mut outage = self.outage.lock().expect("nothing panics under this lock");
-        if outage.logged_at.take().is_some() {
-            outage.unlogged = 0;
-            drop(outage);
+        if self.outage().recovered() {
             tracing::info!(key, attempts, elapsed_s = elapsed.as_secs(), "the bucket works again");
         }
+    }
+
+    fn outage(&self) -> std::sync::MutexGuard<'_, Outage> {
+        self.outage.lock().expect("nothing panics under this lock")
+    }
+}
+
+impl Outage {
+    /// Whether a failure is worth a line, and if so, how many were not since the last one.
+    fn failed(&mut self, now: Instant) -> Option<u64> {
+        if self.logged_at.is_some_and(|at| now.duration_since(at) < LOG_EVERY) {
+            self.unlogged += 1;
+            return None;
+        }
+        self.logged_at = Some(now);
+        Some(std::mem::take(&mut self.unlogged))
+    }
+
+    /// Whether a success after failures is the end of an outage that was logged.
+    fn recovered(&mut self) -> bool {
+        self.unlogged = 0;
+        self.logged_at.take().is_some()
     }
 }
 
@@ -169,6 +182,19 @@ mod tests {
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(delay(first, max, u32::MAX, 1.0), Duration::from_secs(30));
         assert!((0.0..=1.0).contains(&chance()));
+    }
+
+    #[test]
+    fn an_outage_is_logged_once_a_minute_and_its_end_once() {
+        let start = Instant::now();
+        let mut outage = Outage::default();
+        let logged: Vec<u64> = (0..600)
+            .filter_map(|second| outage.failed(start + Duration::from_secs(second)))
+            .collect();
+        assert_eq!(logged, [0, 59, 59, 59, 59, 59, 59, 59, 59, 59]);
+        assert!(outage.recovered());
+        assert!(!outage.recovered());
+        assert_eq!(outage.failed(start + Duration::from_secs(601)), Some(0));
     }
 
     #[test]
