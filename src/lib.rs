@@ -28,7 +28,6 @@
 //! kind of media from one source. *Gap*: time without data. *Run*: one connection without a break. *Chunk*: one file
 //! of a journal. *Event*, *stream*, *signaling*, *media*: as Zoom uses them.
 
-pub mod container;
 pub mod capture;
 pub mod clock;
 pub mod config;
