@@ -61,16 +61,9 @@ const MARK: &str = "\u{1}ts:";
 impl Replay {
     pub(super) fn read(dir: &Path) -> Result<Self, Error> {
         let entries = entries(dir)?;
-        let media_times = || {
-            entries
-                .iter()
-                .filter_map(|e| medium_of(e.m.as_ref()?).and(own_time(e.m.as_ref()?)))
-        };
+        let media_times = || entries.iter().filter_map(|e| medium_of(e.m.as_ref()?).and(own_time(e.m.as_ref()?)));
         let (Some(zero_ms), Some(first_t)) = (media_times().min(), entries.first().map(|e| e.t)) else {
-            return Err(Error::Journal {
-                path: dir.to_owned(),
-                what: "it holds no media messages".into(),
-            });
+            return Err(Error::Journal { path: dir.to_owned(), what: "it holds no media messages".into() });
         };
         let mut replay = Self::default();
         for entry in entries {
@@ -96,9 +89,7 @@ fn medium_of(message: &Value) -> Option<Medium> {
 
 /// The message's own timestamp, if it has one in milliseconds.
 fn own_time(message: &Value) -> Option<i64> {
-    ["content", "event"]
-        .iter()
-        .find_map(|part| as_ms(&message[part]["timestamp"]))
+    ["content", "event"].iter().find_map(|part| as_ms(&message[part]["timestamp"]))
 }
 
 fn as_ms(value: &Value) -> Option<i64> {
@@ -124,14 +115,7 @@ fn item(medium: Medium, mut message: Value, at_ms: i64, timestamp_ms: i64, zero_
             message["content"][field] = Value::from(format!("{MARK}{}\u{1}", ms - zero_ms));
         }
     }
-    Item {
-        at_ms,
-        timestamp_ms,
-        length,
-        key,
-        text,
-        pieces: pieces(&message.to_string()),
-    }
+    Item { at_ms, timestamp_ms, length, key, text, pieces: pieces(&message.to_string()) }
 }
 
 fn pieces(json: &str) -> Vec<(String, Option<i64>)> {
@@ -149,10 +133,7 @@ fn pieces(json: &str) -> Vec<(String, Option<i64>)> {
 }
 
 fn entries(dir: &Path) -> Result<Vec<Entry>, Error> {
-    let failed = |path: &Path, what: String| Error::Journal {
-        path: path.to_owned(),
-        what,
-    };
+    let failed = |path: &Path, what: String| Error::Journal { path: path.to_owned(), what };
     let listing = std::fs::read_dir(dir).map_err(|e| failed(dir, e.to_string()))?;
     let mut chunks: Vec<PathBuf> = listing
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -201,10 +182,7 @@ mod tests {
         std::fs::write(dir.path().join("00000001.ndjson"), lines.join("\n")).unwrap();
         let replay = Replay::read(dir.path()).unwrap();
         let items = &replay.media[&Medium::Audio];
-        assert_eq!(
-            items.iter().map(|i| (i.at_ms, i.length)).collect::<Vec<_>>(),
-            [(0, 3), (100, 6)]
-        );
+        assert_eq!(items.iter().map(|i| (i.at_ms, i.length)).collect::<Vec<_>>(), [(0, 3), (100, 6)]);
         assert_eq!(replay.events.len(), 1);
         let mut out = String::new();
         items[1].write(2_000_000_000_000, &mut out);
