@@ -5,49 +5,9 @@
 
 use super::server_urls;
 use super::tolerant::as_int;
-use crate::ids::{MeetingId, StreamId};
+use crate::ids::{MeetingId, Product, StreamId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-/// What a stream belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Product {
-    /// A meeting.
-    Meeting,
-    /// A webinar.
-    Webinar,
-    /// A Video SDK session.
-    Session,
-    /// A Contact Center voice engagement.
-    ContactCenter,
-    /// A Zoom Phone call.
-    Phone,
-}
-
-impl Product {
-    /// The product's name as we write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Meeting => "meeting",
-            Self::Webinar => "webinar",
-            Self::Session => "session",
-            Self::ContactCenter => "contact_center",
-            Self::Phone => "phone",
-        }
-    }
-
-    /// The keys under which its identity is looked for, in order. The first one present signs the handshakes.
-    fn id_keys(self) -> &'static [&'static str] {
-        match self {
-            Self::Meeting => &["meeting_uuid"],
-            Self::Webinar => &["meeting_uuid", "webinar_uuid"],
-            Self::Session => &["session_id"],
-            Self::ContactCenter => &["engagement_id", "session_id"],
-            Self::Phone => &["call_id"],
-        }
-    }
-}
 
 /// Which stream of what an event is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,41 +105,36 @@ impl Event {
     pub fn parse(body: &[u8], received_ms: i64) -> Result<Self, Error> {
         let body: Value = serde_json::from_slice(body)?;
         let name = body.get("event").and_then(Value::as_str).ok_or(Error::NoName)?;
-        let payload = Payload {
-            name,
-            value: body.get("payload").unwrap_or(&Value::Null),
-        };
-        let event_ts = body
-            .get("event_ts")
-            .and_then(as_int)
-            .filter(|&ts| ts > 0)
-            .unwrap_or(received_ms);
+        let payload = Payload { name, value: body.get("payload").unwrap_or(&Value::Null) };
+        let event_ts = body.get("event_ts").and_then(as_int).filter(|&ts| ts > 0).unwrap_or(received_ms);
 
         if name == "endpoint.url_validation" {
             let plain_token = payload.required("plainToken")?;
             return Ok(Self::UrlValidation { plain_token });
         }
         let Some((product, what)) = product_and_verb(name) else {
-            return Ok(Self::Other {
-                name: name.chars().take(80).collect(),
-            });
+            return Ok(Self::Other { name: name.chars().take(80).collect() });
         };
-        let stream = StreamRef {
-            product,
-            stream_id: StreamId::new(payload.required("rtms_stream_id")?),
-        };
+        let stream = StreamRef { product, stream_id: StreamId::new(payload.required("rtms_stream_id")?) };
         Ok(match what {
             Verb::Started => Self::Started(Box::new(payload.started(stream, event_ts)?)),
             Verb::Stopped => {
                 let stop_reason = payload.find(&["stop_reason", "reason"]).and_then(as_int);
-                Self::Stopped {
-                    stream,
-                    event_ts,
-                    stop_reason,
-                }
+                Self::Stopped { stream, event_ts, stop_reason }
             }
             Verb::Interrupted => Self::Interrupted { stream, event_ts },
         })
+    }
+}
+
+/// The keys under which a product's identity is looked for, in order. The first one present signs the handshakes.
+fn id_keys(product: Product) -> &'static [&'static str] {
+    match product {
+        Product::Meeting => &["meeting_uuid"],
+        Product::Webinar => &["meeting_uuid", "webinar_uuid"],
+        Product::Session => &["session_id"],
+        Product::ContactCenter => &["engagement_id", "session_id"],
+        Product::Phone => &["call_id"],
     }
 }
 
@@ -218,11 +173,10 @@ struct Payload<'a> {
 impl<'a> Payload<'a> {
     fn find(&self, keys: &[&str]) -> Option<&'a Value> {
         let object = self.value.get("object");
-        [Some(self.value), object].into_iter().flatten().find_map(|place| {
-            keys.iter()
-                .find_map(|key| place.get(*key))
-                .filter(|value| !value.is_null())
-        })
+        [Some(self.value), object]
+            .into_iter()
+            .flatten()
+            .find_map(|place| keys.iter().find_map(|key| place.get(*key)).filter(|value| !value.is_null()))
     }
 
     fn text(&self, key: &str) -> Option<String> {
@@ -238,17 +192,12 @@ impl<'a> Payload<'a> {
     }
 
     fn missing(&self, field: &'static str) -> Error {
-        Error::Missing {
-            event: self.name.to_owned(),
-            field,
-        }
+        Error::Missing { event: self.name.to_owned(), field }
     }
 
     fn started(&self, stream: StreamRef, event_ts: i64) -> Result<Started, Error> {
-        let keys = stream.product.id_keys();
-        let mut ids = keys
-            .iter()
-            .filter_map(|&key| Some((key, MeetingId::new(self.text(key)?))));
+        let keys = id_keys(stream.product);
+        let mut ids = keys.iter().filter_map(|&key| Some((key, MeetingId::new(self.text(key)?))));
         let (id_key, id) = ids.next().ok_or_else(|| self.missing(keys[0]))?;
         let signaling_url = self
             .find(&["server_urls", "serverUrls", "server_url"])
@@ -306,11 +255,7 @@ mod tests {
             ("webinar.rtms_started", "webinar_uuid", Product::Webinar),
             ("webinar.rtms_started", "meeting_uuid", Product::Webinar),
             ("session.rtms_started", "session_id", Product::Session),
-            (
-                "contact_center.voice_rtms_started",
-                "engagement_id",
-                Product::ContactCenter,
-            ),
+            ("contact_center.voice_rtms_started", "engagement_id", Product::ContactCenter),
             ("contactcenter.rtms_started", "session_id", Product::ContactCenter),
             ("phone.rtms_started", "call_id", Product::Phone),
             ("phone.call_rtms_started", "call_id", Product::Phone),
@@ -335,17 +280,7 @@ mod tests {
         for reason in [json!(6), json!("6")] {
             let event = parse(&json!({"event": "meeting.rtms_stopped", "event_ts": 9,
                                       "payload": {"rtms_stream_id": "s", "stop_reason": reason}}));
-            assert!(
-                matches!(
-                    event,
-                    Ok(Event::Stopped {
-                        stop_reason: Some(6),
-                        event_ts: 9,
-                        ..
-                    })
-                ),
-                "{event:?}"
-            );
+            assert!(matches!(event, Ok(Event::Stopped { stop_reason: Some(6), event_ts: 9, .. })), "{event:?}");
         }
     }
 
@@ -368,10 +303,7 @@ mod tests {
         assert!(matches!(Event::parse(b"{", 1), Err(Error::NotJson(_))));
         assert!(matches!(parse(&json!([1])), Err(Error::NoName)));
         for name in ["meeting.started", "rtms.concurrency_limited", "", "x"] {
-            assert!(
-                matches!(parse(&json!({"event": name})), Ok(Event::Other { .. })),
-                "{name}"
-            );
+            assert!(matches!(parse(&json!({"event": name})), Ok(Event::Other { .. })), "{name}");
         }
     }
 }

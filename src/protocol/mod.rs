@@ -8,9 +8,8 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod event;
-// pub mod link;
+pub mod link;
 pub mod message;
 pub mod server_urls;
 pub mod signature;
-pub mod stop_reason;
 mod tolerant;

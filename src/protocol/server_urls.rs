@@ -64,11 +64,7 @@ impl AllowedHosts {
     /// What is wrong with it; nothing may be opened then.
     pub fn check(&self, address: &str) -> Result<ServerUrl, Refused> {
         let url = Url::parse(address).map_err(|err| Refused::NotAUrl(clip(address), err))?;
-        let host = url
-            .host_str()
-            .unwrap_or_default()
-            .trim_end_matches('.')
-            .to_ascii_lowercase();
+        let host = url.host_str().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
         let port = url.port_or_known_default();
         let listed = self.0.iter().any(|entry| {
             if entry.starts_with('.') {
@@ -114,10 +110,7 @@ pub fn signaling(server_urls: &Value) -> Option<String> {
 /// Screen share is `deskshare` by Zoom's enumeration; other spellings are taken since no example shows it.
 pub fn media(server_urls: &Value, keys: &[&str]) -> Option<String> {
     match server_urls {
-        Value::Object(map) => keys
-            .iter()
-            .chain(&["all"])
-            .find_map(|key| map.get(*key).and_then(first_of)),
+        Value::Object(map) => keys.iter().chain(&["all"]).find_map(|key| map.get(*key).and_then(first_of)),
         other => first_of(other),
     }
 }
@@ -130,12 +123,7 @@ fn first_of(value: &Value) -> Option<String> {
         Value::Array(items) => candidates.extend(items.iter().filter_map(Value::as_str).map(str::trim)),
         _ => {}
     }
-    let by_scheme = |scheme: &str| {
-        candidates
-            .iter()
-            .find(|url| url.starts_with(scheme))
-            .map(|url| (*url).to_owned())
-    };
+    let by_scheme = |scheme: &str| candidates.iter().find(|url| url.starts_with(scheme)).map(|url| (*url).to_owned());
     by_scheme("wss://").or_else(|| by_scheme("ws://"))
 }
 
@@ -164,14 +152,7 @@ mod tests {
         ] {
             assert_eq!(signaling(&shape), expected, "{shape}");
         }
-        for shape in [
-            json!(null),
-            json!(7),
-            json!(""),
-            json!({}),
-            json!([]),
-            json!({"all": 3}),
-        ] {
+        for shape in [json!(null), json!(7), json!(""), json!({}), json!([]), json!({"all": 3})] {
             assert_eq!(signaling(&shape), None, "{shape}");
         }
     }
@@ -180,26 +161,15 @@ mod tests {
     fn a_medium_falls_back_to_all() {
         let urls = json!({"audio": "wss://a.zoom.us", "all": "wss://z.zoom.us"});
         assert_eq!(media(&urls, &["audio"]).as_deref(), Some("wss://a.zoom.us"));
-        assert_eq!(
-            media(&urls, &["deskshare", "share"]).as_deref(),
-            Some("wss://z.zoom.us")
-        );
-        assert_eq!(
-            media(&json!("wss://z.zoom.us"), &["video"]).as_deref(),
-            Some("wss://z.zoom.us")
-        );
+        assert_eq!(media(&urls, &["deskshare", "share"]).as_deref(), Some("wss://z.zoom.us"));
+        assert_eq!(media(&json!("wss://z.zoom.us"), &["video"]).as_deref(), Some("wss://z.zoom.us"));
         assert_eq!(media(&json!({"audio": "wss://a.zoom.us"}), &["video"]), None);
     }
 
     #[test]
     fn only_allowed_hosts_pass() {
         let hosts = AllowedHosts::new(".zoom.us, 127.0.0.1:9092 ,localhost");
-        for good in [
-            "wss://rtms.zoom.us",
-            "wss://a.b.ZOOM.us:443/x",
-            "ws://127.0.0.1:9092",
-            "ws://localhost:1/s",
-        ] {
+        for good in ["wss://rtms.zoom.us", "wss://a.b.ZOOM.us:443/x", "ws://127.0.0.1:9092", "ws://localhost:1/s"] {
             assert!(hosts.check(good).is_ok(), "{good}");
         }
         for bad in [

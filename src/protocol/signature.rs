@@ -39,10 +39,7 @@ pub fn handshake(client_id: &str, client_secret: &str, id: &str, stream_id: &str
 
 /// The value of `x-zm-signature` for a request body, with its `v0=` prefix.
 pub fn webhook(secret_token: &str, timestamp: &str, body: &[u8]) -> String {
-    format!(
-        "v0={}",
-        hex(&webhook_mac(secret_token, timestamp, body).finalize().into_bytes())
-    )
+    format!("v0={}", hex(&webhook_mac(secret_token, timestamp, body).finalize().into_bytes()))
 }
 
 /// Checks a webhook over its raw body, in constant time.
@@ -61,9 +58,7 @@ pub fn verify_webhook(
     };
     let sent_s: i64 = timestamp.trim().parse().map_err(|_| Refused::BadTimestamp)?;
     let digest = signature.strip_prefix("v0=").and_then(unhex).ok_or(Refused::Mismatch)?;
-    webhook_mac(secret_token, timestamp, body)
-        .verify_slice(&digest)
-        .map_err(|_| Refused::Mismatch)?;
+    webhook_mac(secret_token, timestamp, body).verify_slice(&digest).map_err(|_| Refused::Mismatch)?;
     match now_s.saturating_sub(sent_s) {
         age if age.saturating_abs() > WINDOW_S => Err(Refused::Stale(age)),
         _ => Ok(()),
@@ -98,10 +93,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
-    (0..text.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok())
-        .collect()
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
 }
 
 #[cfg(test)]
@@ -152,33 +144,17 @@ mod tests {
         assert_eq!(verify(AT, SIGNATURE, sent - 300), Ok(()));
         assert_eq!(verify(AT, SIGNATURE, sent + 301), Err(Refused::Stale(301)));
         assert_eq!(verify(AT, SIGNATURE, sent - 301), Err(Refused::Stale(-301)));
-        assert_eq!(
-            verify("99999999999999999999", SIGNATURE, sent),
-            Err(Refused::BadTimestamp)
-        );
+        assert_eq!(verify("99999999999999999999", SIGNATURE, sent), Err(Refused::BadTimestamp));
     }
 
     #[test]
     fn anything_else_is_refused() {
         let now = 1_754_042_401;
-        for signature in [
-            "",
-            "v0=",
-            "v0=zz",
-            &SIGNATURE[3..],
-            &SIGNATURE[..SIGNATURE.len() - 2],
-            "v0=\u{e9}\u{e9}",
-        ] {
+        for signature in ["", "v0=", "v0=zz", &SIGNATURE[3..], &SIGNATURE[..SIGNATURE.len() - 2], "v0=\u{e9}\u{e9}"] {
             assert_eq!(verify(AT, signature, now), Err(Refused::Mismatch), "{signature}");
         }
         assert_eq!(verify("1754042402", SIGNATURE, now), Err(Refused::Mismatch));
-        assert_eq!(
-            verify_webhook(TOKEN, None, Some(SIGNATURE), BODY, now),
-            Err(Refused::Missing)
-        );
-        assert_eq!(
-            verify_webhook("other", Some(AT), Some(SIGNATURE), BODY, now),
-            Err(Refused::Mismatch)
-        );
+        assert_eq!(verify_webhook(TOKEN, None, Some(SIGNATURE), BODY, now), Err(Refused::Missing));
+        assert_eq!(verify_webhook("other", Some(AT), Some(SIGNATURE), BODY, now), Err(Refused::Mismatch));
     }
 }

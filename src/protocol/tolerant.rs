@@ -1,25 +1,11 @@
 //! Deserializers for values that senders write in more than one way.
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error, Unexpected};
+use serde::de::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// An integer that may come as a number or in a string; anything else, such as a name, becomes `None`.
 pub(super) fn int<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     Ok(as_int(&Value::deserialize(deserializer)?))
-}
-
-/// An id that may come as a string or a number.
-pub(super) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text)),
-        Value::Number(number) => Ok(Some(number.to_string())),
-        _ => Err(D::Error::invalid_type(
-            Unexpected::Other("neither text nor number"),
-            &"an id",
-        )),
-    }
 }
 
 /// A point in time in milliseconds since the epoch, brought to that unit.

@@ -2,7 +2,7 @@
 
 use super::script::{self, Cut, Size, Span};
 use super::{Binary, Credentials, Duplicates, Error, Progress, Quirks, Script, Settings, Webhooks};
-use crate::protocol::event::Product;
+use crate::ids::Product;
 use crate::protocol::message::Medium;
 use std::net::SocketAddr;
 use std::path::PathBuf;

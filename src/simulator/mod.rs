@@ -42,7 +42,7 @@ pub use progress::Progress;
 pub use script::{Cut, Script, Size, Span, Target};
 pub use summary::{Line, Loss, MediumSummary, MeetingSummary, Summary, WebhookAnswer};
 
-use crate::protocol::event::Product;
+use crate::ids::Product;
 use crate::protocol::message::Medium;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -3,7 +3,7 @@
 use super::meeting::Meeting;
 use super::summary::WebhookAnswer;
 use super::{Error, Progress, Settings};
-use crate::protocol::event::Product;
+use crate::ids::Product;
 use crate::protocol::signature;
 use serde_json::{Value, json};
 use std::sync::Arc;
