@@ -19,12 +19,12 @@ const HD: Canvas = Canvas {
 };
 
 fn ffmpeg() -> Ffmpeg {
-    Ffmpeg::find(Settings::default()).expect("ffmpeg is installed")
+    Ffmpeg::new(Settings::default())
 }
 
 /// A child that is a shell script.
 fn shell(stall: Duration) -> Ffmpeg {
-    Ffmpeg::find(Settings {
+    Ffmpeg::new(Settings {
         program: "sh".into(),
         stall,
         ..Settings::default()
@@ -496,7 +496,7 @@ async fn input_and_output_cannot_block_each_other_and_output_has_a_limit() {
         output_max: 1 << 20,
         ..Settings::default()
     };
-    let small = Ffmpeg::find(settings).unwrap();
+    let small = Ffmpeg::new(settings).unwrap();
     let error = small
         .run("flooding", &script("cat /dev/zero"), GRACE)
         .await
@@ -529,7 +529,7 @@ async fn what_is_missing_is_named_with_what_to_do() {
         program: "/nowhere/ffmpeg".into(),
         ..Settings::default()
     };
-    let error = Ffmpeg::find(settings).unwrap_err();
+    let error = Ffmpeg::new(settings).unwrap_err();
     assert!(matches!(error, Error::NotFound { .. }) && !error.is_retryable());
     assert!(
         error.to_string().starts_with("/nowhere/ffmpeg was not found"),
@@ -541,6 +541,6 @@ async fn what_is_missing_is_named_with_what_to_do() {
         program: "true".into(),
         ..Settings::default()
     };
-    let error = Ffmpeg::find(settings).unwrap().check().await.unwrap_err();
+    let error = Ffmpeg::new(settings).unwrap().check().await.unwrap_err();
     assert!(matches!(error, Error::Incapable { .. }), "{error}");
 }

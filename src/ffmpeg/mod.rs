@@ -19,7 +19,7 @@ pub use child::Child;
 pub use error::Error;
 
 use bytes::Bytes;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,28 +66,19 @@ enum Input {
     Pipe,
 }
 
-/// An ffmpeg that was found. Cheap to clone.
+/// How to run ffmpeg. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Ffmpeg {
     settings: Settings,
 }
 
 impl Ffmpeg {
-    /// Looks the program up; a bare name is searched for in `PATH`.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], with what to do about it.
-    pub fn find(settings: Settings) -> Result<Self, Error> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let program = locate(&settings.program, &path).ok_or_else(|| Error::NotFound {
-            program: settings.program.clone(),
-        })?;
-        Ok(Self {
-            settings: Settings { program, ..settings },
-        })
+    /// An ffmpeg that is looked for whenever it is needed, so that it may be installed while meetings are captured.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
     }
 
-    /// The program that was found.
+    /// The program: a path, or a name to be searched for in `PATH`.
     pub fn program(&self) -> &Path {
         &self.settings.program
     }
@@ -160,33 +151,5 @@ impl Ffmpeg {
         Child::spawn(&self.settings, step, args, Input::Null, Output::Collect)?
             .finish(grace)
             .await
-    }
-}
-
-/// The executable file that a shell would run for `program`.
-fn locate(program: &Path, path: &OsStr) -> Option<PathBuf> {
-    let is_executable =
-        |file: &PathBuf| file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok();
-    if program.components().count() > 1 {
-        return Some(program.to_owned()).filter(is_executable);
-    }
-    std::env::split_paths(path)
-        .map(|dir| dir.join(program))
-        .find(is_executable)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_searched_for_and_a_path_is_not() {
-        assert_eq!(
-            locate(Path::new("sh"), OsStr::new("/nowhere:/bin")),
-            Some("/bin/sh".into())
-        );
-        assert_eq!(locate(Path::new("sh"), OsStr::new("/nowhere")), None);
-        assert_eq!(locate(Path::new("/bin/sh"), OsStr::new("")), Some("/bin/sh".into()));
-        assert_eq!(locate(Path::new("/etc/passwd"), OsStr::new("/bin")), None);
     }
 }

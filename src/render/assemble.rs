@@ -30,7 +30,7 @@ pub(super) struct Made {
 
 /// Makes the files of the recording in `out`.
 pub(super) async fn run(ffmpeg: &Ffmpeg, work: &Path, out: &Path, made: &Made) -> Result<Vec<PlannedFile>, Error> {
-    let (sound, camera, share) = (work.join("audio.mp4"), work.join("video.mkv"), work.join("share.mkv"));
+    let (sound, camera, share) = (work.join("audio.m4a"), work.join("video.mkv"), work.join("share.mkv"));
     let mut files = Vec::new();
     let mut add = |object: Object, codec: String| {
         let path = out.join(object.name());
@@ -43,16 +43,16 @@ pub(super) async fn run(ffmpeg: &Ffmpeg, work: &Path, out: &Path, made: &Made) -
             ffmpeg.run("assembling recording.mp4", &args::assemble(&camera, &sound, &path), GRACE).await?;
         } else {
             let path = add(Object::Recording, codec.clone());
-            ffmpeg.run("assembling recording.mp4", &args::remux(&camera, &path, args::Format::Mp4), GRACE).await?;
+            ffmpeg.run("assembling recording.mp4", &args::remux(&camera, &path), GRACE).await?;
         }
     }
     if made.has_sound {
         let path = add(Object::Audio, AAC.to_owned());
-        ffmpeg.run("assembling audio.m4a", &args::remux(&sound, &path, args::Format::M4a), GRACE).await?;
+        tokio::fs::rename(&sound, &path).await.map_err(Error::io("moving", &sound))?;
     }
     if let Some(codec) = &made.share {
         let path = add(Object::Screenshare, codec.clone());
-        ffmpeg.run("assembling screenshare.mp4", &args::remux(&share, &path, args::Format::Mp4), GRACE).await?;
+        ffmpeg.run("assembling screenshare.mp4", &args::remux(&share, &path), GRACE).await?;
     }
     Ok(files)
 }

@@ -2,8 +2,8 @@
 //! and from a kept journal; the same journal gives the same bytes.
 //!
 //! ```text
-//!  chunk ─► items ─► tracks (timeline) ─┬─► sound: ffmpeg child ─► audio.mp4 ─┐
-//!           decode   order, zero, gaps  └─► pictures: Matroska ──► video.mkv ─┴─► assemble ─► recording.mp4, audio.m4a
+//!  chunk ─► items ─► tracks (timeline) ─┬─► sound: ffmpeg child ─► audio.m4a ─┐
+//!           decode   order, zero, gaps  └─► pictures: Matroska ──► video.mkv ─┴─► assemble ─► recording.mp4
 //! ```
 //!
 //! Closed chunks are taken as they come, the rest when the stream has ended. If a packet turns up that is older than
@@ -29,7 +29,7 @@ use crate::timeline::image::Size;
 use pictures::PictureFile;
 use sha2::{Digest, Sha256};
 use sound::Encoder;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use tokio::sync::{Semaphore, watch};
 use tracks::{EarlierZero, Ready, Tracks, Whole};
@@ -187,8 +187,15 @@ fn recording_id(journal: &Path) -> RecordingId {
 
 fn digest(path: &Path) -> Result<(u64, String), Error> {
     let mut file = std::fs::File::open(path).map_err(Error::io("opening", path))?;
-    let mut hasher = Sha256::new();
-    let size = io::copy(&mut file, &mut hasher).map_err(Error::io("reading", path))?;
+    let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
+    loop {
+        let count = file.read(&mut buffer).map_err(Error::io("reading", path))?;
+        if count == 0 {
+            break;
+        }
+        hasher.update(&buffer[..count]);
+        size += count as u64;
+    }
     Ok((size, hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
@@ -279,7 +286,7 @@ impl<'a> Attempt<'a> {
     }
 
     async fn write(&mut self, ready: Ready, is_last: bool) -> Result<(), Error> {
-        let sound = self.job.work.join("audio.mp4");
+        let sound = self.job.work.join("audio.m4a");
         self.sound.write(self.ffmpeg, &sound, self.settings.audio_bitrate, &ready.sound).await?;
         let (width, height) = self.settings.canvas;
         for (file, name, frames) in
@@ -288,10 +295,10 @@ impl<'a> Attempt<'a> {
             if frames.is_empty() {
                 continue;
             }
-            let file = match file {
-                Some(file) => file,
-                None => file.insert(PictureFile::create(&self.job.work.join(name), Size { width, height }).await?),
-            };
+            if file.is_none() {
+                *file = Some(PictureFile::create(&self.job.work.join(name), Size { width, height }).await?);
+            }
+            let Some(file) = file else { continue };
             file.write(self.ffmpeg, frames, is_last).await?;
         }
         Ok(())

@@ -179,13 +179,13 @@ impl fmt::Display for MeetingSummary {
         if let Some(error) = &self.error {
             writeln!(f, "  FAILED      {error}")?;
         }
-        let reason = crate::protocol::stop_reason::StopReason::new(self.stop_reason);
+        let reason = crate::output::StopReason::new(Some(self.stop_reason), crate::output::StopSource::Event);
         writeln!(
             f,
             "  lasted      {:.1} s from {} (Unix ms), ended with reason {} {}",
             seconds(self.end_ms),
             self.start_ms,
-            reason.code,
+            self.stop_reason,
             reason.name
         )?;
         for (medium, sent) in &self.media {

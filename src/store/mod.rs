@@ -249,6 +249,14 @@ impl Store {
         Ok(objects)
     }
 
+    /// Asks the store for a listing of a folder that is not there, to see whether it is reached and lets us in.
+    ///
+    /// # Errors
+    /// [`Error::Remote`], with what to change.
+    pub async fn probe(&self) -> Result<(), Error> {
+        self.list("rtms-recorder-probe").await.map(drop)
+    }
+
     /// Deletes an object; one that is not there is deleted already. A bucket that keeps versions keeps them.
     ///
     /// # Errors

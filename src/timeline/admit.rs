@@ -69,7 +69,7 @@ impl<T> Admission<T> {
     fn contradicts(&self, held: Timestamp, next: Timestamp) -> bool {
         let step = next.ms_since(held);
         match self.line {
-            None => step < -JUMP_MS || step > MAX_JUMP_MS,
+            None => !(-JUMP_MS..=MAX_JUMP_MS).contains(&step),
             Some(line) if held > line => step < -JUMP_MS,
             Some(_) => step > JUMP_MS,
         }

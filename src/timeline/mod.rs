@@ -30,6 +30,7 @@ mod interpolate;
 pub mod mix;
 pub mod pcm;
 pub mod picture;
+mod sets;
 pub mod sound;
 mod spans;
 mod units;

@@ -79,6 +79,11 @@ impl Decoder {
         }
     }
 
+    /// The format that it decodes.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
     /// Takes a packet and appends the frames that are complete now: none to two. What is left at its end of an
     /// incomplete sample is dropped and counted.
     pub fn push(&mut self, timestamp: Timestamp, bytes: &[u8], out: &mut Vec<AudioFrame>) {
