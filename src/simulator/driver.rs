@@ -76,7 +76,7 @@ async fn follow(meeting: &Arc<Meeting>, clock: &Clock, posts: &mut Posts) -> i64
     loop {
         let action_at = actions.peek().map(|(at, _)| clock.instant(*at));
         let deadline = meeting.deadline();
-        let wake = [action_at, deadline.map(|(at, _)| at)]
+        let wake = [action_at, deadline.map(|(at, _)| at), meeting.interrupted_at()]
             .into_iter()
             .flatten()
             .fold(Instant::now() + SHOW_EVERY, Instant::min);
@@ -92,7 +92,7 @@ async fn follow(meeting: &Arc<Meeting>, clock: &Clock, posts: &mut Posts) -> i64
             }
         }
         meeting.progress.at(clock.position() + stagger_ms as i64);
-        if std::mem::take(&mut meeting.state().interrupted) {
+        if meeting.take_interrupted() {
             posts.post(Kind::Interrupted, clock.now(), 0, 1);
         }
         if meeting.state().close_requested {

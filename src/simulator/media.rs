@@ -1,7 +1,7 @@
 //! A media socket: the handshake, then messages as they fall due once the ready-ack has come.
 
 use super::feed::{Feed, Next};
-use super::meeting::{Cause, Control, Meeting};
+use super::meeting::{Cause, Control, Meeting, NO_SIGNALING};
 use super::params::{self, Params};
 use super::server::{Identity, check_identity};
 use super::socket::{Gone, Received, Socket};
@@ -74,7 +74,10 @@ pub(super) async fn serve(meeting: Arc<Meeting>, mut socket: Socket, key: String
 }
 
 async fn refuse(meeting: &Meeting, mut socket: Socket, key: &str, code: i64, reason: &str) {
-    meeting.refuse(format!("media handshake on {key}: status {code} {reason}"));
+    // Signaling that went a moment ago is not the client's fault.
+    if reason != NO_SIGNALING || meeting.state().summary.signaling_handshakes == 0 {
+        meeting.refuse(format!("media handshake on {key}: status {code} {reason}"));
+    }
     let answer = json!({
         "msg_type": msg_type::DATA_HAND_SHAKE_RESP, "protocol_version": 1, "sequence": 0, "status_code": code,
         "reason": reason,

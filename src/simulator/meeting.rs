@@ -24,8 +24,13 @@ use tokio_util::task::TaskTracker;
 
 /// How much sound is kept for a socket that is not there.
 const SOUND_KEPT_MS: i64 = 60_000;
+/// A client that is back so soon is not told that it was gone: it would only come back again.
+const NOTICED: Duration = Duration::from_secs(1);
 const SIGNALING_WINDOW: Duration = Duration::from_secs(60);
 const MEDIA_WINDOW: Duration = Duration::from_secs(65);
+
+/// The reason given to a media handshake without signaling. Zoom's is not known.
+pub(super) const NO_SIGNALING: &str = "INVALID_RTMS_STREAM_ID: no signaling connection";
 
 /// What a socket's task is told.
 #[derive(Debug)]
@@ -123,8 +128,8 @@ pub(super) struct State {
     windows: BTreeMap<Option<Medium>, Window>,
     /// The client has asked for the end.
     pub(super) close_requested: bool,
-    /// The interrupted event is due.
-    pub(super) interrupted: bool,
+    /// When the interrupted event is to be posted.
+    interrupted_at: Option<Instant>,
     pub(super) summary: MeetingSummary,
 }
 
@@ -157,7 +162,7 @@ impl Meeting {
         // Base64 with the characters that break paths and URLs.
         let mut id = *uuid::Uuid::new_v4().as_bytes();
         id[..3].copy_from_slice(&[0x01, 0xbf, 0xbf]);
-        let meeting_id = base64_simd::STANDARD.encode_to_string(id).replacen("Ab+/", "Ab+/", 1);
+        let meeting_id = base64_simd::STANDARD.encode_to_string(id);
         let summary = MeetingSummary {
             index,
             stream_id: stream_id.clone(),
@@ -260,6 +265,8 @@ impl Meeting {
         state.signaling = Some((id, controls));
         state.buffer_data = buffer_data;
         state.subscribed.clear();
+        // What is due at once has to go out; the rest is settled.
+        state.interrupted_at = state.interrupted_at.filter(|at| *at <= Instant::now());
         state.summary.signaling_handshakes += 1;
         let after_ms = self.clock().instant(0).elapsed().as_millis() as u64;
         state.summary.signaling_after_ms.get_or_insert(after_ms);
@@ -282,7 +289,7 @@ impl Meeting {
     ) -> Result<u64, (i64, &'static str)> {
         let mut state = self.state();
         if state.signaling.is_none() {
-            return Err((2, "INVALID_RTMS_STREAM_ID: no signaling connection"));
+            return Err((2, NO_SIGNALING));
         }
         let clashes = |link: &Link| link.unified || unified || link.media.iter().any(|m| media.contains(m));
         if self.settings.duplicates == Duplicates::Refuse {
@@ -392,7 +399,11 @@ impl Meeting {
             tell(&controls, control());
             self.lost(state, None, cause);
             state.stream_state = 2;
-            state.interrupted |= !matches!(cause, Cause::Failover | Cause::Replaced);
+            state.interrupted_at = match cause {
+                Cause::Failover | Cause::Replaced => None,
+                Cause::Interrupted | Cause::KeepAlive => Some(Instant::now()),
+                Cause::Cut | Cause::Client | Cause::Signaling => Some(Instant::now() + NOTICED),
+            };
         }
         for link in std::mem::take(&mut state.media) {
             let cause = if cause == Cause::Client { Cause::Signaling } else { cause };
@@ -435,10 +446,10 @@ impl Meeting {
         let keeps = feed.medium == Medium::Audio && (cursor.is_some() || state.buffer_data);
         let to = if keeps { from.max(now - SOUND_KEPT_MS) } else { from.max(now) };
         let missed = feed.count(from, to);
-        state.cursors.insert(feed.medium, to);
+        feed.seek(to);
+        state.cursors.insert(feed.medium, feed.at().unwrap_or(i64::MAX));
         state.parked.remove(&feed.medium);
         state.summary.media.entry(feed.medium).or_default().not_delivered += missed;
-        feed.seek(to);
     }
 
     /// A batch has been written to the socket.
@@ -533,6 +544,17 @@ impl Meeting {
     }
 
     // Ending.
+
+    /// When the interrupted event is due, if it is.
+    pub(super) fn interrupted_at(&self) -> Option<Instant> {
+        self.state().interrupted_at
+    }
+
+    /// Whether the interrupted event is to be posted now; it is asked for once.
+    pub(super) fn take_interrupted(&self) -> bool {
+        let due = |at: &mut Instant| *at <= Instant::now();
+        self.state().interrupted_at.take_if(due).is_some()
+    }
 
     /// The first deadline of something that was lost, and the stop reason if it passes.
     pub(super) fn deadline(&self) -> Option<(Instant, i64)> {
