@@ -21,7 +21,7 @@ fn ffmpeg() -> Ffmpeg {
 
 /// A child that is a shell script.
 fn shell(stall: Duration) -> Ffmpeg {
-    Ffmpeg::new(Settings { program: "sh".into(), stall, ..Settings::default() }).expect("a shell")
+    Ffmpeg::new(Settings { program: "sh".into(), stall, ..Settings::default() })
 }
 
 fn script(text: &str) -> [OsString; 2] {
@@ -396,7 +396,7 @@ async fn input_and_output_cannot_block_each_other_and_output_has_a_limit() {
     assert!(back == data);
 
     let settings = Settings { program: "sh".into(), output_max: 1 << 20, ..Settings::default() };
-    let small = Ffmpeg::new(settings).unwrap();
+    let small = Ffmpeg::new(settings);
     let error = small.run("flooding", &script("cat /dev/zero"), GRACE).await.unwrap_err();
     assert!(matches!(error, Error::TooMuchOutput { max_bytes: 1_048_576, .. }));
     let mut child = small.spawn("flooding", &script("cat"), Output::Collect).unwrap();
@@ -414,12 +414,12 @@ async fn a_child_is_nicer_than_the_recorder() {
 #[tokio::test]
 async fn what_is_missing_is_named_with_what_to_do() {
     let settings = Settings { program: "/nowhere/ffmpeg".into(), ..Settings::default() };
-    let error = Ffmpeg::new(settings).unwrap_err();
+    let error = Ffmpeg::new(settings).check().await.unwrap_err();
     assert!(matches!(error, Error::NotFound { .. }) && !error.is_retryable());
     assert!(error.to_string().starts_with("/nowhere/ffmpeg was not found"), "{error}");
     assert!(error.to_string().contains("apt-get install ffmpeg"), "{error}");
     // Something that runs and is no ffmpeg.
     let settings = Settings { program: "true".into(), ..Settings::default() };
-    let error = Ffmpeg::new(settings).unwrap().check().await.unwrap_err();
+    let error = Ffmpeg::new(settings).check().await.unwrap_err();
     assert!(matches!(error, Error::Incapable { .. }), "{error}");
 }

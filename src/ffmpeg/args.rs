@@ -8,7 +8,7 @@
 //! An output file that exists is overwritten. It is whole only if the step succeeded.
 #![deny(clippy::disallowed_methods)]
 
-use crate::media::{PictureCodec, SAMPLE_RATE};
+use crate::media::PictureCodec;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -41,11 +41,19 @@ pub struct Canvas {
 /// No fragments: on the way from a fragmented file into another, ffmpeg loses the duration of the last frame, and the
 /// sound gets up to 64 ms longer. The index is kept in memory for that, some 2 MB an hour.
 pub fn sound(out: &Path, bitrate: u32) -> Vec<OsString> {
-    Args::new()
-        .words(&format!("-xerror -f s16le -ar {SAMPLE_RATE} -ac 1 -i pipe:0 -c:a aac -aac_coder fast -b:a {bitrate}"))
-        .words("-threads 1 -bitexact -movflags +faststart -f ipod")
-        .file(out)
-        .0
+    Args::new().words(PCM).words("-i pipe:0").words(&aac(bitrate)).file(out).0
+}
+
+/// The same from a file of such samples.
+pub fn sound_file(input: &Path, out: &Path, bitrate: u32) -> Vec<OsString> {
+    Args::new().words(PCM).words("-i").file(input).words(&aac(bitrate)).file(out).0
+}
+
+/// Raw samples at [`SAMPLE_RATE`](crate::media::SAMPLE_RATE).
+const PCM: &str = "-xerror -f s16le -ar 16000 -ac 1";
+
+fn aac(bitrate: u32) -> String {
+    format!("-c:a aac -aac_coder fast -b:a {bitrate} -threads 1 -bitexact -movflags +faststart -f ipod")
 }
 
 /// A track of [`container::matroska`](crate::container::matroska) on standard input, copied into the fragmented MP4

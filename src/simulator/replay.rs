@@ -98,9 +98,7 @@ fn as_ms(value: &Value) -> Option<i64> {
 }
 
 fn item(medium: Medium, mut message: Value, at_ms: i64, timestamp_ms: i64, zero_ms: i64) -> Item {
-    let data = message["content"]
-        .as_str()
-        .or_else(|| message["content"]["data"].as_str());
+    let data = message["content"].as_str().or_else(|| message["content"]["data"].as_str());
     let (mut length, mut key, mut text) = (0, false, None);
     if let Some(data) = data {
         if matches!(medium, Medium::Transcript | Medium::Chat) {
