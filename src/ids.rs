@@ -1,5 +1,7 @@
 //! Identities, as opaque as Zoom sends them, and the one path-safe name that we derive.
 
+#![deny(clippy::disallowed_methods)]
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -47,6 +49,35 @@ opaque_id! {
     UserId
 }
 
+/// What a stream belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Product {
+    /// A meeting.
+    Meeting,
+    /// A webinar.
+    Webinar,
+    /// A Video SDK session.
+    Session,
+    /// A Contact Center voice engagement.
+    ContactCenter,
+    /// A Zoom Phone call.
+    Phone,
+}
+
+impl Product {
+    /// The product's name as we write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Meeting => "meeting",
+            Self::Webinar => "webinar",
+            Self::Session => "session",
+            Self::ContactCenter => "contact_center",
+            Self::Phone => "phone",
+        }
+    }
+}
+
 /// The name of a recording's folder in the spool: the stream id made safe for a path.
 ///
 /// Letters, digits, `-` and `_` stand for themselves. An id with anything else, or over 64 bytes, is cut and gets a
@@ -60,11 +91,7 @@ impl RecordingId {
     /// The id of the `ordinal`-th recording of a stream, counted from 1.
     pub fn new(stream: &StreamId, ordinal: u32) -> Self {
         let safe = path_safe(stream.as_str());
-        Self(if ordinal <= 1 {
-            safe
-        } else {
-            format!("{safe}.{ordinal}")
-        })
+        Self(if ordinal <= 1 { safe } else { format!("{safe}.{ordinal}") })
     }
 
     /// Reads the name of a spool folder back; `None` for names that [`RecordingId::new`] never makes.
@@ -78,6 +105,20 @@ impl RecordingId {
     /// The folder's name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The how-manieth recording of its stream it is, from 1.
+    pub fn ordinal(&self) -> u32 {
+        self.0.split_once('.').and_then(|(_, ordinal)| ordinal.parse().ok()).unwrap_or(1)
+    }
+
+    /// The recording of the same stream before this one.
+    pub fn previous(&self) -> Option<Self> {
+        let (stem, _) = self.0.split_once('.')?;
+        Some(Self(match self.ordinal() {
+            2 => stem.to_owned(),
+            ordinal => format!("{stem}.{}", ordinal - 1),
+        }))
     }
 }
 
@@ -93,11 +134,7 @@ pub fn path_safe(text: &str) -> String {
     if !text.is_empty() && text.len() <= MAX && text.bytes().all(is_path_safe) {
         return text.to_owned();
     }
-    let mut safe: String = text
-        .bytes()
-        .take(MAX - 17)
-        .map(|b| if is_path_safe(b) { b as char } else { '_' })
-        .collect();
+    let mut safe: String = text.bytes().take(MAX - 17).map(|b| if is_path_safe(b) { b as char } else { '_' }).collect();
     safe.push('-');
     for byte in &Sha256::digest(text.as_bytes())[..8] {
         safe.push_str(&format!("{byte:02x}"));
@@ -118,6 +155,10 @@ mod tests {
         let id = StreamId::new("0123456789abcdef0123456789abcdef");
         assert_eq!(RecordingId::new(&id, 1).as_str(), id.as_str());
         assert_eq!(RecordingId::new(&id, 2).as_str(), format!("{id}.2"));
+        let (first, third) = (RecordingId::new(&id, 1), RecordingId::new(&id, 3));
+        assert_eq!((first.ordinal(), third.ordinal()), (1, 3));
+        assert_eq!(first.previous(), None);
+        assert_eq!(third.previous().and_then(|second| second.previous()), Some(first));
     }
 
     #[test]

@@ -28,6 +28,20 @@
 //! kind of media from one source. *Gap*: time without data. *Run*: one connection without a break. *Chunk*: one file
 //! of a journal. *Event*, *stream*, *signaling*, *media*: as Zoom uses them.
 
+pub mod capture;
+pub mod clock;
+pub mod config;
+pub mod container;
+pub mod events;
+pub mod ffmpeg;
 pub mod ids;
+pub mod journal;
 pub mod media;
+pub mod output;
+pub mod protocol;
+pub mod recorder;
+pub mod render;
+pub mod simulator;
+pub mod store;
+pub mod telemetry;
 pub mod timeline;

@@ -1,0 +1,189 @@
+//! WebSockets: opening one, and reading from all of a stream's at once.
+
+use crate::protocol::link::{Conn, RunId};
+use crate::protocol::server_urls::ServerUrl;
+use bytes::Bytes;
+use futures_util::stream::Stream;
+use futures_util::{SinkExt, future};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
+
+/// The largest message taken. Zoom names no limit; a key frame or a PNG of a large screen reaches megabytes.
+const MAX_MESSAGE_BYTES: usize = 64 << 20;
+/// How long opening a socket may take, TLS included.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a send may take. Ours are small, so a peer that takes none of them is gone.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much is read at a time: a socket's memory.
+const READ_BUFFER_BYTES: usize = 32 << 10;
+
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Opens sockets, with the certificates of the system checked by rustls.
+#[derive(Clone)]
+pub struct Dialer {
+    tls: Connector,
+}
+
+impl Dialer {
+    /// Reads the system's root certificates (or those that `SSL_CERT_FILE` names).
+    ///
+    /// # Errors
+    /// When there are none: no server could be trusted.
+    pub fn new() -> Result<Self, NoRoots> {
+        let mut roots = rustls::RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            let problems: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
+            return Err(NoRoots(problems.join("; ")));
+        }
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Ok(Self { tls: Connector::Rustls(Arc::new(config)) })
+    }
+
+    /// Opens a socket. The error says what came back.
+    pub(super) async fn dial(&self, url: &ServerUrl) -> Result<Socket, String> {
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MAX_MESSAGE_BYTES))
+            .max_frame_size(Some(MAX_MESSAGE_BYTES))
+            .read_buffer_size(READ_BUFFER_BYTES);
+        let connect =
+            tokio_tungstenite::connect_async_tls_with_config(url.as_str(), Some(config), true, Some(self.tls.clone()));
+        match tokio::time::timeout(DIAL_TIMEOUT, connect).await {
+            Ok(Ok((socket, _response))) => Ok(socket),
+            Ok(Err(err)) => Err(with_sources(&err)),
+            Err(_) => Err(format!("no connection within {} s", DIAL_TIMEOUT.as_secs())),
+        }
+    }
+}
+
+/// There is no root certificate on this machine.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no root certificates were found, so no server can be trusted: install ca-certificates or set SSL_CERT_FILE ({0})"
+)]
+pub struct NoRoots(String);
+
+/// What came out of a socket.
+pub(super) enum Received {
+    Message(Bytes),
+    /// The socket is gone, and was forgotten.
+    Closed(String),
+}
+
+/// The open sockets of a stream.
+///
+/// Signaling is read first: what it says (the stream is over) explains what the others do (they close). It carries
+/// too little to starve them; among themselves they take turns.
+#[derive(Default)]
+pub(super) struct Sockets {
+    /// Signaling, if it is open, is the first.
+    open: Vec<(RunId, Socket)>,
+    /// Which of the others is read next.
+    turn: usize,
+}
+
+impl Sockets {
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    pub(super) fn insert(&mut self, run: RunId, socket: Socket) {
+        match run.conn {
+            Conn::Signaling => self.open.insert(0, (run, socket)),
+            Conn::Media(_) => self.open.push((run, socket)),
+        }
+    }
+
+    /// Waits for something from any of them. Cancel safe.
+    pub(super) async fn next(&mut self) -> (RunId, Received) {
+        future::poll_fn(|cx| {
+            let count = self.open.len();
+            let first = usize::from(self.open.first().is_some_and(|(run, _)| run.conn == Conn::Signaling));
+            for step in 0..count {
+                let index = if step < first { 0 } else { first + (self.turn + step - first) % (count - first) };
+                let (run, socket) = &mut self.open[index];
+                let run = *run;
+                let how = loop {
+                    match Pin::new(&mut *socket).poll_next(cx) {
+                        Poll::Pending => break None,
+                        Poll::Ready(Some(Ok(Message::Text(text)))) => {
+                            self.turn = index + 1 - first;
+                            return Poll::Ready((run, Received::Message(text.into())));
+                        }
+                        Poll::Ready(Some(Ok(Message::Binary(bytes)))) => {
+                            self.turn = index + 1 - first;
+                            return Poll::Ready((run, Received::Message(bytes)));
+                        }
+                        Poll::Ready(Some(Ok(Message::Close(frame)))) => {
+                            break Some(frame.map_or_else(
+                                || "close without a code".to_owned(),
+                                |frame| format!("close {} {}", u16::from(frame.code), clip(&frame.reason)),
+                            ));
+                        }
+                        // Pings are answered by the library.
+                        Poll::Ready(Some(Ok(_))) => {}
+                        Poll::Ready(Some(Err(err))) => break Some(with_sources(&err)),
+                        Poll::Ready(None) => break Some("end of the connection".to_owned()),
+                    }
+                };
+                if let Some(how) = how {
+                    self.open.remove(index);
+                    return Poll::Ready((run, Received::Closed(how.trim_end().to_owned())));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Sends a text frame; does nothing if the socket is gone.
+    pub(super) async fn send(&mut self, run: RunId, text: String) -> Result<(), String> {
+        let Some((_, socket)) = self.open.iter_mut().find(|(id, _)| *id == run) else { return Ok(()) };
+        match tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::text(text))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(err)) => Err(with_sources(&err)),
+            Err(_) => Err(format!("a message could not be sent within {} s", SEND_TIMEOUT.as_secs())),
+        }
+    }
+
+    pub(super) fn drop_socket(&mut self, run: RunId) {
+        self.open.retain(|(id, _)| *id != run);
+    }
+
+    /// Takes a socket out and says good-bye in the background.
+    pub(super) fn close(&mut self, run: RunId) {
+        if let Some(index) = self.open.iter().position(|(id, _)| *id == run) {
+            let (_, mut socket) = self.open.remove(index);
+            tokio::spawn(async move {
+                // The peer may be gone already; then there is nobody to say it to.
+                tokio::time::timeout(SEND_TIMEOUT, socket.close(None)).await.ok();
+            });
+        }
+    }
+}
+
+/// An error with all that it wraps, since the outermost often says little.
+fn with_sources(err: &dyn std::error::Error) -> String {
+    let mut text = err.to_string();
+    let mut source = err.source();
+    while let Some(err) = source {
+        let inner = err.to_string();
+        if !text.contains(&inner) {
+            text = format!("{text}: {inner}");
+        }
+        source = err.source();
+    }
+    clip(&text)
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(200).collect()
+}

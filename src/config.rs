@@ -1,0 +1,461 @@
+//! Settings, from environment variables. Every mistake is found before any is reported.
+//!
+//! A variable that is empty counts as absent. A secret may be given as a file: `ZOOM_CLIENT_SECRET_FILE` and so on.
+
+use crate::protocol::message::{AudioStreams, Medium};
+use crate::protocol::server_urls::AllowedHosts;
+use crate::timeline::clock::PausePolicy;
+use crate::timeline::picture::EncodePolicy;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for use in a signature.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// What signs handshakes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// Client id, or SDK key.
+    pub id: String,
+    /// Client secret, or SDK secret.
+    pub secret: Secret,
+}
+
+/// The pictures' size that Zoom is asked for; also the canvas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VideoSize {
+    /// 854x480.
+    Sd,
+    /// 1280x720.
+    Hd,
+    /// 1920x1080.
+    Fhd,
+    /// 2560x1440.
+    Qhd,
+}
+
+impl VideoSize {
+    /// Width and height in pixels.
+    pub fn pixels(self) -> (u32, u32) {
+        match self {
+            Self::Sd => (854, 480),
+            Self::Hd => (1280, 720),
+            Self::Fhd => (1920, 1080),
+            Self::Qhd => (2560, 1440),
+        }
+    }
+
+    /// Zoom's number for it.
+    pub fn resolution(self) -> i64 {
+        match self {
+            Self::Sd => 1,
+            Self::Hd => 2,
+            Self::Fhd => 3,
+            Self::Qhd => 4,
+        }
+    }
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// All settings of `serve`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Of the General app.
+    pub app: Credentials,
+    /// Of the Video SDK app.
+    pub video_sdk: Option<Credentials>,
+    /// Signs webhooks.
+    pub secret_token: Secret,
+    /// Where sockets may be opened.
+    pub allowed_hosts: AllowedHosts,
+    /// Whether webhooks without a signature are taken.
+    pub allow_unsigned: bool,
+    /// The public listener.
+    pub listen: SocketAddr,
+    /// The path of the webhook.
+    pub webhook_path: String,
+    /// Where recordings go.
+    pub storage_url: String,
+    /// Journals and work in progress.
+    pub spool_dir: PathBuf,
+    /// Below so many free bytes no new stream is taken.
+    pub spool_min_free: u64,
+    /// What to ask Zoom for.
+    pub media: Vec<Medium>,
+    /// Whether sound comes mixed or from each participant.
+    pub audio_streams: AudioStreams,
+    /// Pictures a second.
+    pub video_fps: u32,
+    /// How files are made.
+    pub render: RenderConfig,
+    /// How logs are written.
+    pub log_format: LogFormat,
+}
+
+/// The settings that decide what files are made of a journal.
+#[derive(Clone, Debug)]
+pub struct RenderConfig {
+    /// Of the AAC, in bit/s.
+    pub audio_bitrate: u32,
+    /// Pictures' size and canvas.
+    pub video_size: VideoSize,
+    /// Which pictures are encoded anew.
+    pub video_encode: EncodePolicy,
+    /// What becomes of the time during which a session was paused.
+    pub paused: PausePolicy,
+}
+
+impl RenderConfig {
+    /// Reads these settings alone.
+    ///
+    /// # Errors
+    /// As [`Config::from_env`].
+    pub fn from_env(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+        let mut env = Env { env, mistakes: Vec::new() };
+        let config = Self::read(&mut env);
+        if env.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(env.mistakes)) }
+    }
+
+    fn read(env: &mut Env<'_>) -> Self {
+        Self {
+            audio_bitrate: env.bitrate("AUDIO_BITRATE", 64_000),
+            video_size: env.choice(
+                "VIDEO_SIZE",
+                &[("hd", VideoSize::Hd), ("sd", VideoSize::Sd), ("fhd", VideoSize::Fhd), ("qhd", VideoSize::Qhd)],
+            ),
+            video_encode: env.choice(
+                "VIDEO_ENCODE",
+                &[("auto", EncodePolicy::Auto), ("copy", EncodePolicy::Copy), ("always", EncodePolicy::Always)],
+            ),
+            paused: env.choice("PAUSED", &[("cut", PausePolicy::Cut), ("keep", PausePolicy::Keep)]),
+        }
+    }
+}
+
+impl Config {
+    /// Reads all settings from `env`, which gives the value of a variable.
+    ///
+    /// # Errors
+    /// Every mistake, each with its variable and what was expected.
+    pub fn from_env(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+        let mut env = Env { env, mistakes: Vec::new() };
+        let app = env.credentials(
+            &["ZOOM_CLIENT_ID", "ZM_CLIENT_ID", "ZM_RTMS_CLIENT", "ZOOM_APP_CLIENT_ID", "ZOOM_RTMS_CLIENT_ID"],
+            &["ZOOM_CLIENT_SECRET", "ZM_CLIENT_SECRET", "ZM_RTMS_SECRET", "ZOOM_APP_CLIENT_SECRET"],
+            "of the Zoom app, from its page App Credentials",
+        );
+        let sdk_key = env.text("ZOOM_VIDEO_SDK_KEY");
+        let sdk_secret = env.secret(&["ZOOM_VIDEO_SDK_SECRET"]);
+        let video_sdk = match (sdk_key, sdk_secret) {
+            (Some(id), Some(secret)) => Some(Credentials { id, secret }),
+            (None, None) => None,
+            _ => {
+                env.mistake(
+                    "ZOOM_VIDEO_SDK_KEY",
+                    "is used together with ZOOM_VIDEO_SDK_SECRET; one of them is not set",
+                );
+                None
+            }
+        };
+        let secret_token = env.secret(&[
+            "ZOOM_SECRET_TOKEN",
+            "WEBHOOK_SECRET_TOKEN",
+            "ZM_RTMS_WEBHOOK_SECRET",
+            "ZOOM_WEBHOOK_SECRET",
+            "ZOOM_WEBHOOK_SECRET_TOKEN",
+        ]);
+        if secret_token.is_none() {
+            env.mistake("ZOOM_SECRET_TOKEN", "is required: the Secret Token of the Zoom app, from its page Access");
+        }
+        let host = env.parsed("HOST", "an IP address", IpAddr::from([0, 0, 0, 0]));
+        let port = env.parsed("PORT", "a port number", 3000);
+        let config = Self {
+            video_sdk,
+            allowed_hosts: AllowedHosts::new(&env.text("ZOOM_ALLOWED_HOSTS").unwrap_or_else(|| ".zoom.us".into())),
+            allow_unsigned: env.choice("ZOOM_ALLOW_UNSIGNED", &[("false", false), ("true", true)]),
+            listen: SocketAddr::new(host, port),
+            webhook_path: env.path("WEBHOOK_PATH", "/webhook"),
+            storage_url: env.text("STORAGE_URL").unwrap_or_else(|| "./recordings".into()),
+            spool_dir: env.text("SPOOL_DIR").unwrap_or_else(|| "./spool".into()).into(),
+            spool_min_free: env.bytes("SPOOL_MIN_FREE", 5 << 30),
+            media: env.media("MEDIA"),
+            render: RenderConfig::read(&mut env),
+            audio_streams: env.choice(
+                "AUDIO_STREAMS",
+                &[("mixed", AudioStreams::Mixed), ("participants", AudioStreams::Participants)],
+            ),
+            video_fps: env.in_range("VIDEO_FPS", 6, 30, 25),
+            log_format: env.choice("LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+            // Both were found missing if they are.
+            app: app.unwrap_or_else(|| Credentials { id: String::new(), secret: Secret::new("") }),
+            secret_token: secret_token.unwrap_or_else(|| Secret::new("")),
+        };
+        if env.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(env.mistakes)) }
+    }
+}
+
+/// What is wrong with the settings.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mistakes(Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        write!(f, "{count} setting{} wrong:", if count == 1 { " is" } else { "s are" })?;
+        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+struct Env<'a> {
+    env: &'a dyn Fn(&str) -> Option<String>,
+    mistakes: Vec<String>,
+}
+
+impl Env<'_> {
+    fn mistake(&mut self, name: &str, what: impl fmt::Display) {
+        self.mistakes.push(format!("{name} {what}"));
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        (self.env)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn first_text(&self, names: &[&str]) -> Option<String> {
+        names.iter().find_map(|name| self.text(name))
+    }
+
+    /// The first of `names` that is set, itself or as a file.
+    fn secret(&mut self, names: &[&str]) -> Option<Secret> {
+        for name in names {
+            if let Some(text) = self.text(name) {
+                return Some(Secret(text));
+            }
+            let file_name = format!("{name}_FILE");
+            if let Some(path) = self.text(&file_name) {
+                match std::fs::read_to_string(&path) {
+                    Ok(text) if !text.trim().is_empty() => return Some(Secret(text.trim().to_owned())),
+                    Ok(_) => self.mistake(&file_name, format_args!("names {path}, which is empty")),
+                    Err(err) => self.mistake(&file_name, format_args!("names {path}, which cannot be read: {err}")),
+                }
+                // The mistake is named; a second one about the same value would confuse.
+                return Some(Secret::new(""));
+            }
+        }
+        None
+    }
+
+    fn credentials(&mut self, ids: &[&str], secrets: &[&str], whose: &str) -> Option<Credentials> {
+        let id = self.first_text(ids);
+        let secret = self.secret(secrets);
+        if id.is_none() {
+            self.mistake(ids[0], format_args!("is required: the client id {whose}"));
+        }
+        if secret.is_none() {
+            self.mistake(secrets[0], format_args!("is required: the client secret {whose}"));
+        }
+        Some(Credentials { id: id?, secret: secret? })
+    }
+
+    fn parsed<T: FromStr>(&mut self, name: &str, expected: &str, default: T) -> T {
+        let Some(text) = self.text(name) else { return default };
+        text.parse().unwrap_or_else(|_| {
+            self.mistake(name, format_args!("is {text:?}; expected {expected}"));
+            default
+        })
+    }
+
+    fn in_range(&mut self, name: &str, low: u32, high: u32, default: u32) -> u32 {
+        let expected = format!("a whole number from {low} to {high}");
+        let value = self.parsed(name, &expected, default);
+        if (low..=high).contains(&value) {
+            return value;
+        }
+        self.mistake(name, format_args!("is {value}; expected {expected}"));
+        default
+    }
+
+    /// One of the named values; the first is the default.
+    fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> T {
+        let default = choices[0].1;
+        let Some(text) = self.text(name) else { return default };
+        if let Some((_, value)) = choices.iter().find(|(choice, _)| choice.eq_ignore_ascii_case(&text)) {
+            return *value;
+        }
+        let names: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
+        self.mistake(name, format_args!("is {text:?}; expected one of {}", names.join(", ")));
+        default
+    }
+
+    fn path(&mut self, name: &str, default: &str) -> String {
+        let path = self.text(name).unwrap_or_else(|| default.to_owned());
+        let usable = path.starts_with('/') && !path.contains(['?', '#', ' ']);
+        if !usable || ["/healthz", "/readyz"].contains(&path.as_str()) {
+            self.mistake(name, format_args!("is {path:?}; expected a path such as /webhook"));
+        }
+        path
+    }
+
+    fn bytes(&mut self, name: &str, default: u64) -> u64 {
+        let Some(text) = self.text(name) else { return default };
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
+        let unit = text[digits.len()..].trim().to_ascii_lowercase();
+        let factor = match unit.as_str() {
+            "" | "b" => Some(1),
+            "k" | "kb" | "kib" => Some(1_u64 << 10),
+            "m" | "mb" | "mib" => Some(1 << 20),
+            "g" | "gb" | "gib" => Some(1 << 30),
+            "t" | "tb" | "tib" => Some(1 << 40),
+            _ => None,
+        };
+        let value = digits.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+        value.unwrap_or_else(|| {
+            self.mistake(name, format_args!("is {text:?}; expected a size such as 5GiB"));
+            default
+        })
+    }
+
+    fn bitrate(&mut self, name: &str, default: u32) -> u32 {
+        let Some(text) = self.text(name) else { return default };
+        let (digits, factor) = match text.strip_suffix(['k', 'K']) {
+            Some(digits) => (digits, 1000),
+            None => (text.as_str(), 1),
+        };
+        let value = digits.parse::<u32>().ok().and_then(|number| number.checked_mul(factor));
+        match value {
+            // What AAC at 16 kHz mono can be given.
+            Some(value @ 16_000..=96_000) => value,
+            _ => {
+                self.mistake(name, format_args!("is {text:?}; expected 16k to 96k"));
+                default
+            }
+        }
+    }
+
+    fn media(&mut self, name: &str) -> Vec<Medium> {
+        let Some(text) = self.text(name) else { return Medium::ALL.to_vec() };
+        let words: Vec<&str> = text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+        let known = |word: &str| Medium::ALL.iter().any(|medium| medium.as_str() == word);
+        let unknown: Vec<&&str> = words.iter().filter(|word| !known(word)).collect();
+        if words.is_empty() || !unknown.is_empty() {
+            let all: Vec<&str> = Medium::ALL.iter().map(|medium| medium.as_str()).collect();
+            self.mistake(name, format_args!("is {text:?}; expected some of {}, joined by commas", all.join(",")));
+        }
+        Medium::ALL.into_iter().filter(|medium| words.contains(&medium.as_str())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(vars: &[(&str, &str)]) -> Result<Config, Mistakes> {
+        Config::from_env(&|name| vars.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    const NEEDED: [(&str, &str); 3] =
+        [("ZOOM_CLIENT_ID", "id"), ("ZOOM_CLIENT_SECRET", "hush"), ("ZOOM_SECRET_TOKEN", "quiet")];
+
+    #[test]
+    fn defaults_need_three_values() {
+        let config = config(&NEEDED).unwrap();
+        assert_eq!(config.listen.to_string(), "0.0.0.0:3000");
+        assert_eq!((config.storage_url.as_str(), config.spool_min_free), ("./recordings", 5 << 30));
+        assert_eq!(config.media, Medium::ALL);
+        assert_eq!(
+            (config.render.video_size.pixels(), config.video_fps, config.render.audio_bitrate),
+            ((1280, 720), 25, 64_000)
+        );
+    }
+
+    #[test]
+    fn all_mistakes_come_at_once() {
+        let mistakes = config(&[
+            ("ZOOM_CLIENT_ID", " "),
+            ("PORT", "http"),
+            ("VIDEO_SIZE", "huge"),
+            ("VIDEO_FPS", "31"),
+            ("SPOOL_MIN_FREE", "lots"),
+            ("AUDIO_BITRATE", "1k"),
+            ("MEDIA", "audio,smell"),
+            ("WEBHOOK_PATH", "webhook"),
+            ("ZOOM_VIDEO_SDK_KEY", "k"),
+            ("ZOOM_CLIENT_SECRET_FILE", "/nonexistent"),
+        ])
+        .unwrap_err();
+        insta::assert_snapshot!(mistakes, @r#"
+        11 settings are wrong:
+          ZOOM_CLIENT_SECRET_FILE names /nonexistent, which cannot be read: No such file or directory (os error 2)
+          ZOOM_CLIENT_ID is required: the client id of the Zoom app, from its page App Credentials
+          ZOOM_VIDEO_SDK_KEY is used together with ZOOM_VIDEO_SDK_SECRET; one of them is not set
+          ZOOM_SECRET_TOKEN is required: the Secret Token of the Zoom app, from its page Access
+          PORT is "http"; expected a port number
+          WEBHOOK_PATH is "webhook"; expected a path such as /webhook
+          SPOOL_MIN_FREE is "lots"; expected a size such as 5GiB
+          MEDIA is "audio,smell"; expected some of audio,video,share,transcript,chat, joined by commas
+          AUDIO_BITRATE is "1k"; expected 16k to 96k
+          VIDEO_SIZE is "huge"; expected one of hd, sd, fhd, qhd
+          VIDEO_FPS is 31; expected a whole number from 6 to 30
+        "#);
+    }
+
+    #[test]
+    fn values_are_read_and_secrets_are_not_shown() {
+        let mut vars = NEEDED.to_vec();
+        vars.extend([
+            ("SPOOL_MIN_FREE", "512 MiB"),
+            ("AUDIO_BITRATE", "48k"),
+            ("MEDIA", "video, audio"),
+            ("PORT", "0"),
+        ]);
+        let config = config(&vars).unwrap();
+        assert_eq!((config.spool_min_free, config.render.audio_bitrate), (512 << 20, 48_000));
+        assert_eq!(config.media, [Medium::Audio, Medium::Video]);
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("hush") && !shown.contains("quiet"), "{shown}");
+    }
+
+    #[test]
+    fn secrets_come_from_files_and_under_other_names() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("secret");
+        std::fs::write(&path, "hush\n").unwrap();
+        let config = config(&[
+            ("ZM_CLIENT_ID", "id"),
+            ("ZM_CLIENT_SECRET_FILE", path.to_str().unwrap()),
+            ("ZM_RTMS_WEBHOOK_SECRET", "quiet"),
+        ])
+        .unwrap();
+        assert_eq!((config.app.secret.expose(), config.secret_token.expose()), ("hush", "quiet"));
+    }
+}

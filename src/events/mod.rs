@@ -1,0 +1,34 @@
+//! The doors through which Zoom's events come. Each verifies, parses and hands over; what an event does is decided
+//! by whoever receives it.
+
+pub mod server;
+
+use crate::protocol::event::Event;
+use bytes::Bytes;
+use std::future::Future;
+use std::pin::Pin;
+
+/// An event that was verified.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// What it says.
+    pub event: Event,
+    /// The body as received: valid JSON.
+    pub body: Bytes,
+    /// When it was received, in Unix ms.
+    pub received_ms: i64,
+}
+
+/// Why the effect of an event could not be made durable. Zoom sends the event again later.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotTaken(pub String);
+
+/// Whoever acts upon events.
+pub trait Receiver: Send + Sync + 'static {
+    /// Acts upon an event, and returns once the effect is durable.
+    fn deliver(&self, delivery: Delivery) -> Pin<Box<dyn Future<Output = Result<(), NotTaken>> + Send + '_>>;
+
+    /// Whether a new stream would be recorded; the error says why not.
+    fn ready(&self) -> Result<(), String>;
+}

@@ -1,0 +1,148 @@
+//! The public listener: the webhook, `/healthz`, `/readyz`, and nothing else.
+//!
+//! A webhook is answered after its effect is durable, and within Zoom's 3 s in any case. The signature is checked over
+//! the raw body before anything in it is looked at.
+
+use super::{Delivery, NotTaken, Receiver};
+use crate::config::Secret;
+use crate::protocol::event::Event;
+use crate::protocol::signature;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use warp::Filter;
+use warp::http::{HeaderMap, Response, StatusCode};
+
+/// The largest body taken.
+pub const MAX_BODY_BYTES: usize = 1 << 20;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long acting upon an event may take: Zoom waits 3 s.
+const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
+
+/// What the listener needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The path of the webhook.
+    pub webhook_path: String,
+    /// Signs the webhooks.
+    pub secret_token: Secret,
+    /// Whether webhooks without a signature are taken.
+    pub allow_unsigned: bool,
+}
+
+/// Serves until `shutdown` completes; requests under way are answered.
+pub async fn run(
+    listener: TcpListener,
+    settings: Settings,
+    receiver: Arc<dyn Receiver>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
+    let door = Arc::new(Door { settings, receiver });
+    let at_webhook = Arc::clone(&door);
+    let webhook = warp::path::full()
+        .and_then(move |path: warp::path::FullPath| {
+            let here = path.as_str() == at_webhook.settings.webhook_path;
+            async move { if here { Ok(()) } else { Err(warp::reject::not_found()) } }
+        })
+        .untuple_one()
+        .and(warp::post())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then({
+            let door = Arc::clone(&door);
+            move |headers, body| {
+                let door = Arc::clone(&door);
+                async move {
+                    match collect(body).await {
+                        Ok(body) => door.webhook(&headers, body).await,
+                        Err(status) => {
+                            tracing::warn!(status = status.as_u16(), "a webhook's body was not taken");
+                            plain(status, "")
+                        }
+                    }
+                }
+            }
+        });
+    let healthz = warp::path!("healthz").and(warp::get()).map(|| plain(StatusCode::OK, "ok\n"));
+    let readyz = warp::path!("readyz").and(warp::get()).map(move || match door.receiver.ready() {
+        Ok(()) => plain(StatusCode::OK, "ready\n"),
+        Err(why) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    });
+    warp::serve(webhook.or(healthz).or(readyz)).incoming(listener).graceful(shutdown).run().await;
+}
+
+struct Door {
+    settings: Settings,
+    receiver: Arc<dyn Receiver>,
+}
+
+impl Door {
+    async fn webhook(&self, headers: &HeaderMap, body: Bytes) -> Response<Bytes> {
+        let received_ms = crate::clock::unix_ms();
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let (timestamp, signature) = (header("x-zm-request-timestamp"), header("x-zm-signature"));
+        let unsigned = signature.is_none() && timestamp.is_none() && self.settings.allow_unsigned;
+        if !unsigned {
+            let token = self.settings.secret_token.expose();
+            if let Err(refused) = signature::verify_webhook(token, timestamp, signature, &body, received_ms / 1000) {
+                tracing::warn!(err = %refused, bytes = body.len(), "a webhook was refused");
+                return plain(StatusCode::UNAUTHORIZED, "");
+            }
+        }
+        let event = match Event::parse(&body, received_ms) {
+            Ok(event) => event,
+            Err(err) => {
+                tracing::warn!(err = %err, bytes = body.len(), "a webhook was not understood");
+                return plain(StatusCode::BAD_REQUEST, format!("{err}\n"));
+            }
+        };
+        if let Event::UrlValidation { plain_token } = &event {
+            return self.challenge(plain_token);
+        }
+        let delivery = Delivery { event, body, received_ms };
+        let taken = tokio::time::timeout(ANSWER_WITHIN, self.receiver.deliver(delivery)).await;
+        match taken.unwrap_or_else(|_| Err(NotTaken("the spool did not take it in time; check its disk".into()))) {
+            Ok(()) => plain(StatusCode::OK, ""),
+            Err(err) => {
+                tracing::error!(err = %err, "an event was not taken; Zoom sends it again in 5 minutes");
+                plain(StatusCode::SERVICE_UNAVAILABLE, "")
+            }
+        }
+    }
+
+    fn challenge(&self, plain_token: &str) -> Response<Bytes> {
+        let encrypted = signature::challenge(self.settings.secret_token.expose(), plain_token);
+        let answer = serde_json::json!({"plainToken": plain_token, "encryptedToken": encrypted});
+        let mut response = plain(StatusCode::OK, answer.to_string());
+        let json = warp::http::HeaderValue::from_static("application/json");
+        response.headers_mut().insert("content-type", json);
+        tracing::info!("answered Zoom's check of the webhook's address");
+        response
+    }
+}
+
+async fn collect<B: Buf>(body: impl Stream<Item = Result<B, warp::Error>>) -> Result<Bytes, StatusCode> {
+    let all = async {
+        let mut body = std::pin::pin!(body);
+        let mut bytes = BytesMut::new();
+        while let Some(part) = body.next().await {
+            let part = part.map_err(|_| StatusCode::BAD_REQUEST)?;
+            if bytes.len() + part.remaining() > MAX_BODY_BYTES {
+                return Err(StatusCode::PAYLOAD_TOO_LARGE);
+            }
+            bytes.put(part);
+        }
+        Ok(bytes.freeze())
+    };
+    tokio::time::timeout(BODY_TIMEOUT, all).await.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
+}
+
+fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response
+}

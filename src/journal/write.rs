@@ -1,0 +1,595 @@
+//! Writing journals: one thread gives all of them to the kernel, one forces them to the disk.
+//!
+//! Whoever appends takes a lock for the time of a copy into memory, and no task ever waits for a file.
+
+use super::note::Note;
+use super::read::{self, Chunk};
+use super::{CHUNK_AGE, CHUNK_BYTES, EVENT, Error, FLUSH_EVERY, PENDING_BYTES, SYNC_EVERY};
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::Instant;
+use tokio::sync::{oneshot, watch};
+
+/// The two threads that write journals. Dropping it ends them after a last flush.
+#[derive(Clone)]
+pub struct Disk {
+    shared: Arc<Shared>,
+    _guard: Arc<Guard>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Rings when a flush cannot wait for its time.
+    bell: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    journals: HashMap<u64, Arc<Slot>>,
+    next_id: u64,
+    urgent: bool,
+    stopping: bool,
+}
+
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        lock(&self.0.state).stopping = true;
+        self.0.bell.notify_all();
+    }
+}
+
+/// How far a journal has been closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The number of the last closed chunk.
+    pub closed: u32,
+    /// Whether it was the last one of all.
+    pub ended: bool,
+}
+
+/// A journal that is being written. Clones write to the same one.
+#[derive(Clone)]
+pub struct Journal {
+    slot: Arc<Slot>,
+    disk: Disk,
+}
+
+/// The disk refused to make a journal durable; the log says why.
+#[derive(Debug, thiserror::Error)]
+#[error("the journal could not be forced to the disk")]
+pub struct NotDurable;
+
+/// What appenders and the writing thread share of one journal.
+struct Slot {
+    id: u64,
+    dir: PathBuf,
+    pending: Mutex<Pending>,
+    /// Only the writing thread touches it, except before the slot is registered.
+    file: Mutex<OpenChunk>,
+    progress: watch::Sender<Progress>,
+}
+
+#[derive(Default)]
+struct Pending {
+    lines: Vec<u8>,
+    waiters: Vec<oneshot::Sender<()>>,
+    dropped: Option<Dropped>,
+    ending: bool,
+}
+
+struct Dropped {
+    messages: u64,
+    bytes: u64,
+    from_ms: i64,
+    to_ms: i64,
+}
+
+struct OpenChunk {
+    number: u32,
+    file: Option<Arc<File>>,
+    since: Instant,
+    bytes: u64,
+    dirty: bool,
+    /// Lines taken from `pending` of which `done` bytes are written.
+    writing: Vec<u8>,
+    done: usize,
+    waiters: Vec<oneshot::Sender<()>>,
+    failing: bool,
+}
+
+enum Sync {
+    File(Arc<File>, Vec<oneshot::Sender<()>>),
+    Close { slot: Arc<Slot>, number: u32, file: Arc<File>, last: bool, waiters: Vec<oneshot::Sender<()>> },
+}
+
+impl Disk {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn start() -> io::Result<Self> {
+        let shared = Arc::new(Shared { state: Mutex::default(), bell: Condvar::new() });
+        let (to_sync, syncs) = mpsc::channel();
+        let writer = Arc::clone(&shared);
+        thread::Builder::new().name("journal-write".into()).spawn(move || write_loop(&writer, &to_sync))?;
+        thread::Builder::new().name("journal-sync".into()).spawn(move || sync_loop(&syncs))?;
+        Ok(Self { _guard: Arc::new(Guard(Arc::clone(&shared))), shared })
+    }
+
+    /// Opens the journal in `dir`, new or left by an earlier run, and writes `first` into it, durably.
+    ///
+    /// A torn last line is cut off and chunks left open are closed. Blocks for a few fsyncs.
+    ///
+    /// # Errors
+    /// When the directory or a file in it cannot be made durable; nothing may be claimed recorded then.
+    pub fn open(&self, dir: &Path, t_ms: i64, first: &str) -> Result<Journal, Error> {
+        fs::create_dir_all(dir).map_err(Error::new("creating", dir))?;
+        let closed = close_leftovers(dir)?;
+        let mut lines = Vec::with_capacity(first.len() + 64);
+        push_line(&mut lines, t_ms, EVENT, first.as_bytes(), Form::Json);
+        let number = closed + 1;
+        let path = Chunk::path(dir, number, true);
+        let file = create(&path)
+            .and_then(|mut file| file.write_all(&lines).and_then(|()| file.sync_all()).map(|()| file))
+            .map_err(Error::new("writing", &path))?;
+        for dir in dir.ancestors().take(3) {
+            sync_dir(dir).map_err(Error::new("syncing", dir))?;
+        }
+
+        let mut state = lock(&self.shared.state);
+        state.next_id += 1;
+        let slot = Arc::new(Slot {
+            id: state.next_id,
+            dir: dir.to_owned(),
+            pending: Mutex::default(),
+            file: Mutex::new(OpenChunk {
+                number,
+                file: Some(Arc::new(file)),
+                since: Instant::now(),
+                bytes: lines.len() as u64,
+                dirty: false,
+                writing: Vec::new(),
+                done: 0,
+                waiters: Vec::new(),
+                failing: false,
+            }),
+            progress: watch::Sender::new(Progress { closed, ended: false }),
+        });
+        state.journals.insert(slot.id, Arc::clone(&slot));
+        Ok(Journal { slot, disk: self.clone() })
+    }
+}
+
+impl Journal {
+    /// Appends a message that is JSON. Never waits.
+    pub fn append(&self, t_ms: i64, conn: &str, message: &[u8]) {
+        self.push(t_ms, conn, message, Form::Json);
+    }
+
+    /// Appends a message that is not JSON. Never waits.
+    pub fn append_raw(&self, t_ms: i64, conn: &str, message: &[u8]) {
+        self.push(t_ms, conn, message, Form::Raw);
+    }
+
+    /// Appends a note of our own. Never waits.
+    pub fn note(&self, t_ms: i64, note: &Note) {
+        self.push(t_ms, EVENT, note.to_json().as_bytes(), Form::Json);
+    }
+
+    /// Waits until all that was appended is on the disk. While the disk takes nothing it goes on waiting. Cancel safe.
+    ///
+    /// # Errors
+    /// When the disk refused to make it durable; it may be lost in a power loss.
+    pub async fn sync(&self) -> Result<(), NotDurable> {
+        let (done, wait) = oneshot::channel();
+        lock(&self.slot.pending).waiters.push(done);
+        self.disk.ring();
+        wait.await.map_err(|_| NotDurable)
+    }
+
+    /// Closes the last chunk and waits until it is. What is appended later is lost.
+    ///
+    /// # Errors
+    /// As [`Journal::sync`]; the journal is closed all the same.
+    pub async fn close(&self) -> Result<(), NotDurable> {
+        let (done, wait) = oneshot::channel();
+        {
+            let mut pending = lock(&self.slot.pending);
+            pending.waiters.push(done);
+            pending.ending = true;
+        }
+        self.disk.ring();
+        wait.await.map_err(|_| NotDurable)
+    }
+
+    /// Follows the closing of chunks.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.slot.progress.subscribe()
+    }
+
+    /// The directory that holds the chunks.
+    pub fn dir(&self) -> &Path {
+        &self.slot.dir
+    }
+
+    fn push(&self, t_ms: i64, conn: &str, message: &[u8], form: Form) {
+        let mut pending = lock(&self.slot.pending);
+        if pending.lines.len() + message.len() > PENDING_BYTES {
+            let dropped = pending.dropped.get_or_insert(Dropped { messages: 0, bytes: 0, from_ms: t_ms, to_ms: t_ms });
+            dropped.messages += 1;
+            dropped.bytes += message.len() as u64;
+            dropped.to_ms = t_ms;
+            return;
+        }
+        if let Some(dropped) = pending.dropped.take() {
+            let Dropped { messages, bytes, from_ms, to_ms } = dropped;
+            let note = Note::Dropped { messages, bytes, from_ms, to_ms };
+            push_line(&mut pending.lines, t_ms, EVENT, note.to_json().as_bytes(), Form::Json);
+        }
+        push_line(&mut pending.lines, t_ms, conn, message, form);
+    }
+}
+
+impl Disk {
+    fn ring(&self) {
+        lock(&self.shared.state).urgent = true;
+        self.shared.bell.notify_all();
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Form {
+    Json,
+    Raw,
+}
+
+fn push_line(lines: &mut Vec<u8>, t_ms: i64, conn: &str, message: &[u8], form: Form) {
+    lines.reserve(message.len() + 64);
+    let head = match form {
+        Form::Json => format!(r#"{{"t":{t_ms},"c":"{conn}","m":"#),
+        Form::Raw => format!(r#"{{"t":{t_ms},"c":"{conn}","raw":""#),
+    };
+    lines.extend_from_slice(head.as_bytes());
+    match form {
+        Form::Json => {
+            let start = lines.len();
+            lines.extend_from_slice(message.trim_ascii());
+            // A raw line break is never inside a JSON string.
+            for byte in &mut lines[start..] {
+                if matches!(byte, b'\n' | b'\r') {
+                    *byte = b' ';
+                }
+            }
+        }
+        Form::Raw => {
+            lines.extend_from_slice(base64_simd::STANDARD.encode_to_string(message).as_bytes());
+            lines.push(b'"');
+        }
+    }
+    lines.extend_from_slice(b"}\n");
+}
+
+fn write_loop(shared: &Shared, to_sync: &mpsc::Sender<Sync>) {
+    let mut last_sync = Instant::now();
+    loop {
+        let (slots, stopping) = {
+            let mut state = lock(&shared.state);
+            if !state.urgent && !state.stopping {
+                state = shared.bell.wait_timeout(state, FLUSH_EVERY).unwrap_or_else(PoisonError::into_inner).0;
+            }
+            state.urgent = false;
+            (state.journals.values().cloned().collect::<Vec<_>>(), state.stopping)
+        };
+        let sync_now = last_sync.elapsed() >= SYNC_EVERY || stopping;
+        if sync_now {
+            last_sync = Instant::now();
+        }
+        for slot in slots {
+            if flush(&slot, sync_now, to_sync) {
+                lock(&shared.state).journals.remove(&slot.id);
+            }
+        }
+        if stopping {
+            return;
+        }
+    }
+}
+
+/// Writes what is pending of one journal. Returns whether it has ended.
+fn flush(slot: &Arc<Slot>, sync_now: bool, to_sync: &mpsc::Sender<Sync>) -> bool {
+    let mut chunk = lock(&slot.file);
+    let chunk = &mut *chunk;
+    let ending = {
+        let mut pending = lock(&slot.pending);
+        if chunk.done == chunk.writing.len() {
+            chunk.writing.clear();
+            chunk.done = 0;
+            std::mem::swap(&mut chunk.writing, &mut pending.lines);
+        }
+        chunk.waiters.append(&mut pending.waiters);
+        pending.ending && pending.lines.is_empty()
+    };
+    if let Err(err) = write_pending(slot, chunk) {
+        if !chunk.failing {
+            tracing::error!(
+                err = %err, dir = %slot.dir.display(),
+                "writing a journal failed; what arrives waits in memory and is written when the disk takes it; free some space"
+            );
+        }
+        chunk.failing = true;
+        return false;
+    }
+    if chunk.failing {
+        tracing::info!(dir = %slot.dir.display(), "the journal is written again");
+        chunk.failing = false;
+    }
+    let send = |sync| to_sync.send(sync).expect("the sync thread outlives the write thread");
+    if ending || chunk.bytes >= CHUNK_BYTES || (chunk.since.elapsed() >= CHUNK_AGE && chunk.bytes > 0) {
+        if let Some(file) = chunk.file.take() {
+            send(Sync::Close {
+                slot: Arc::clone(slot),
+                number: chunk.number,
+                file,
+                last: ending,
+                waiters: std::mem::take(&mut chunk.waiters),
+            });
+        } else if ending {
+            slot.progress.send_modify(|progress| progress.ended = true);
+            tell(std::mem::take(&mut chunk.waiters));
+        }
+        chunk.number += 1;
+        chunk.bytes = 0;
+        chunk.dirty = false;
+    } else if let Some(file) = &chunk.file
+        && ((sync_now && chunk.dirty) || !chunk.waiters.is_empty())
+    {
+        send(Sync::File(Arc::clone(file), std::mem::take(&mut chunk.waiters)));
+        chunk.dirty = false;
+    } else {
+        tell(std::mem::take(&mut chunk.waiters));
+    }
+    ending
+}
+
+fn tell(waiters: Vec<oneshot::Sender<()>>) {
+    for waiter in waiters {
+        // Whoever waited may have given up.
+        waiter.send(()).ok();
+    }
+}
+
+fn write_pending(slot: &Slot, chunk: &mut OpenChunk) -> io::Result<()> {
+    if chunk.done == chunk.writing.len() {
+        return Ok(());
+    }
+    let file = match &chunk.file {
+        Some(file) => Arc::clone(file),
+        None => {
+            let file = Arc::new(create(&Chunk::path(&slot.dir, chunk.number, true))?);
+            chunk.file = Some(Arc::clone(&file));
+            chunk.since = Instant::now();
+            file
+        }
+    };
+    while chunk.done < chunk.writing.len() {
+        match (&*file).write(&chunk.writing[chunk.done..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                chunk.done += n;
+                chunk.bytes += n as u64;
+                chunk.dirty = true;
+            }
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(err) => return Err(err),
+        }
+    }
+    // One burst must not hold its memory for the rest of the meeting.
+    if chunk.writing.capacity() > 1 << 20 {
+        chunk.writing = Vec::new();
+        chunk.done = 0;
+    }
+    Ok(())
+}
+
+fn sync_loop(syncs: &mpsc::Receiver<Sync>) {
+    while let Ok(sync) = syncs.recv() {
+        let (result, waiters) = match sync {
+            Sync::File(file, waiters) => (file.sync_data(), waiters),
+            Sync::Close { slot, number, file, last, waiters } => {
+                let result = file
+                    .sync_all()
+                    .and_then(|()| {
+                        fs::rename(Chunk::path(&slot.dir, number, true), Chunk::path(&slot.dir, number, false))
+                    })
+                    .and_then(|()| sync_dir(&slot.dir));
+                slot.progress.send_modify(|progress| *progress = Progress { closed: number, ended: last });
+                (result, waiters)
+            }
+        };
+        match result {
+            Ok(()) => tell(waiters),
+            Err(err) => {
+                tracing::error!(err = %err, "forcing a journal to the disk failed; a power loss may lose it; check the disk");
+            }
+        }
+    }
+}
+
+/// Cuts torn tails off and closes what an earlier run left open. Returns the number of the last chunk.
+fn close_leftovers(dir: &Path) -> Result<u32, Error> {
+    let chunks = read::chunks(dir)?;
+    for chunk in chunks.iter().filter(|chunk| chunk.open) {
+        let bytes = chunk.read()?;
+        let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+        let file = OpenOptions::new().write(true).open(&chunk.path).map_err(Error::new("opening", &chunk.path))?;
+        file.set_len(whole as u64)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::rename(&chunk.path, Chunk::path(dir, chunk.number, false)))
+            .map_err(Error::new("closing", &chunk.path))?;
+    }
+    Ok(chunks.last().map_or(0, |chunk| chunk.number))
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create_new(true).open(path)
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })?.sync_all()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::read::{Body, lines};
+    use proptest::prelude::*;
+
+    fn all_lines(dir: &Path) -> Vec<(i64, String, String)> {
+        let mut all = Vec::new();
+        for chunk in read::chunks(dir).unwrap() {
+            let bytes = chunk.read().unwrap();
+            for line in lines(&bytes, chunk.open) {
+                let line = line.unwrap();
+                let body = match line.body {
+                    Body::Json(json) => String::from_utf8(json.to_vec()).unwrap(),
+                    Body::Raw(raw) => format!("raw {raw}"),
+                };
+                all.push((line.t, line.conn.into_owned(), body));
+            }
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn what_is_appended_is_read_back_in_order() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().join("r/journal");
+        let disk = Disk::start().unwrap();
+        let journal = disk.open(&dir, 1, r#"{"event":"x"}"#).unwrap();
+        journal.append(2, "audio", b" {\"a\":\n\r1} ");
+        journal.append_raw(3, "video", b"\0\xff");
+        journal.sync().await.unwrap();
+        assert_eq!(read::chunks(&dir).unwrap().len(), 1);
+        assert!(read::chunks(&dir).unwrap()[0].open);
+        journal.note(4, &Note::Resumed);
+        journal.close().await.unwrap();
+        assert_eq!(*journal.progress().borrow(), Progress { closed: 1, ended: true });
+        let line = |t, conn: &str, body: &str| (t, conn.to_owned(), body.to_owned());
+        assert_eq!(
+            all_lines(&dir),
+            [
+                line(1, "event", r#"{"event":"x"}"#),
+                line(2, "audio", "{\"a\":  1}"),
+                line(3, "video", "raw AP8="),
+                line(4, "event", r#"{"note":"resumed"}"#),
+            ]
+        );
+        assert!(!read::chunks(&dir).unwrap()[0].open);
+    }
+
+    #[tokio::test]
+    async fn chunks_close_at_their_size_and_never_change() {
+        let tmp = tempfile::tempdir().unwrap();
+        let journal = Disk::start().unwrap().open(tmp.path(), 1, "{}").unwrap();
+        let big = format!(r#"{{"x":"{}"}}"#, "a".repeat(6 << 20));
+        let mut progress = journal.progress();
+        for t in 2..5 {
+            journal.append(t, "video", big.as_bytes());
+            journal.sync().await.unwrap();
+        }
+        progress.wait_for(|progress| progress.closed == 1).await.unwrap();
+        let first = std::fs::read(Chunk::path(tmp.path(), 1, false)).unwrap();
+        journal.append(5, "audio", b"{}");
+        journal.close().await.unwrap();
+        assert_eq!(std::fs::read(Chunk::path(tmp.path(), 1, false)).unwrap(), first);
+        assert_eq!(all_lines(tmp.path()).iter().map(|line| line.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        assert_eq!(read::chunks(tmp.path()).unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_takes_nothing_costs_counted_messages_and_a_note() {
+        let tmp = tempfile::tempdir().unwrap();
+        let disk = Disk::start().unwrap();
+        let journal = disk.open(tmp.path(), 1, "{}").unwrap();
+        let message = format!(r#"{{"x":"{}"}}"#, "a".repeat(8 << 20));
+        {
+            // Holding the chunk is what a write that hangs does.
+            let _hanging = lock(&journal.slot.file);
+            for t in 2..8 {
+                journal.append(t, "video", message.as_bytes());
+            }
+        }
+        journal.sync().await.unwrap();
+        journal.append(9, "audio", b"{}");
+        journal.close().await.unwrap();
+        let lines = all_lines(tmp.path());
+        let kept: Vec<i64> = lines.iter().map(|line| line.0).collect();
+        assert_eq!(kept, [1, 2, 3, 4, 9, 9]);
+        let note: Note = serde_json::from_str(&lines[4].2).unwrap();
+        let bytes = 3 * message.len() as u64;
+        assert_eq!(note, Note::Dropped { messages: 3, bytes, from_ms: 5, to_ms: 7 });
+    }
+
+    #[tokio::test]
+    async fn any_cut_at_any_byte_loses_at_most_the_last_line() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().join("whole");
+        let disk = Disk::start().unwrap();
+        let journal = disk.open(&dir, 1, "{}").unwrap();
+        for t in 2..6 {
+            journal.append(t, "audio", br#"{"msg_type":14,"content":{"data":"AAEC"}}"#);
+        }
+        journal.sync().await.unwrap();
+        let bytes = std::fs::read(Chunk::path(&dir, 1, true)).unwrap();
+        for cut in 0..=bytes.len() {
+            let dir = tmp.path().join(cut.to_string());
+            std::fs::create_dir(&dir).unwrap();
+            std::fs::write(Chunk::path(&dir, 1, true), &bytes[..cut]).unwrap();
+            let whole = bytes[..cut].iter().filter(|&&b| b == b'\n').count();
+            assert_eq!(all_lines(&dir).len(), whole, "reading as it is, cut at {cut}");
+            close_leftovers(&dir).unwrap();
+            assert_eq!(all_lines(&dir).len(), whole, "after recovery, cut at {cut}");
+            assert!(!read::chunks(&dir).unwrap()[0].open);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_journal_goes_on_in_a_new_chunk_after_a_crash() {
+        let tmp = tempfile::tempdir().unwrap();
+        std::fs::write(Chunk::path(tmp.path(), 1, false), "{\"t\":1,\"c\":\"event\",\"m\":{}}\n").unwrap();
+        std::fs::write(Chunk::path(tmp.path(), 2, true), "{\"t\":2,\"c\":\"event\",\"m\":{}}\n{\"t\":3,\"c").unwrap();
+        let journal = Disk::start().unwrap().open(tmp.path(), 4, "{}").unwrap();
+        assert_eq!(*journal.progress().borrow(), Progress { closed: 2, ended: false });
+        journal.close().await.unwrap();
+        assert_eq!(all_lines(tmp.path()).iter().map(|line| line.0).collect::<Vec<_>>(), [1, 2, 4]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_survive_as_raw_and_any_json_on_one_line(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut written = Vec::new();
+            push_line(&mut written, 7, "chat", &bytes, Form::Raw);
+            let text = serde_json::to_string_pretty(&serde_json::json!({"x": [String::from_utf8_lossy(&bytes)]})).unwrap();
+            push_line(&mut written, 8, "chat", text.as_bytes(), Form::Json);
+            let lines: Vec<_> = lines(&written, false).map(Result::unwrap).collect();
+            prop_assert_eq!(lines.len(), 2);
+            let Body::Raw(raw) = &lines[0].body else { panic!("not raw") };
+            prop_assert_eq!(base64_simd::STANDARD.decode_to_vec(raw.as_bytes()).unwrap(), bytes);
+            let Body::Json(json) = &lines[1].body else { panic!("not json") };
+            prop_assert_eq!(
+                serde_json::from_slice::<serde_json::Value>(json).unwrap(),
+                serde_json::from_str::<serde_json::Value>(&text).unwrap()
+            );
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Every key in the bucket: the folder of a recording and the names of the objects in it.
+//!
+//! Invariants: a key is stable (the same recording gets the same key after a restart), and text from outside never
+//! adds a path component, whatever it contains.
+
+use super::time::utc;
+use crate::ids::{MeetingId, StreamId, UserId, path_safe};
+use crate::media::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+/// The folder of a recording, relative to the storage URL, without a slash at either end:
+/// `2026/11/20/093000Z-<meeting id or short uuid>-<stream id, first 8>`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Folder(String);
+
+/// What names a [`Folder`].
+#[derive(Clone, Copy, Debug)]
+pub struct FolderParts<'a> {
+    /// When the stream started, by its start event (`event_ts`); the folder says it in UTC.
+    pub started_at: Timestamp,
+    /// The number that people know a meeting by. Anything but up to 20 digits is taken as not known.
+    pub meeting_id: Option<&'a str>,
+    /// The meeting's UUID or what the product has instead; used where the number is not known.
+    pub meeting_uuid: &'a MeetingId,
+    /// The stream.
+    pub stream: &'a StreamId,
+    /// Counts the recordings of this stream from 1.
+    pub ordinal: u32,
+}
+
+impl Folder {
+    /// Names the folder of a recording. The same parts give the same folder, always.
+    pub fn new(parts: &FolderParts<'_>) -> Self {
+        let meeting = match parts.meeting_id.map(str::trim) {
+            Some(id) if (1..=20).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit()) => id.to_owned(),
+            _ => short(parts.meeting_uuid.as_str(), |b| b.is_ascii_alphanumeric()),
+        };
+        let stream = short(parts.stream.as_str(), |b| b.is_ascii_hexdigit());
+        let time = utc(parts.started_at.0).format("%Y/%m/%d/%H%M%SZ");
+        let mut folder = format!("{time}-{meeting}-{stream}");
+        if parts.ordinal > 1 {
+            folder.push_str(&format!("-{}", parts.ordinal));
+        }
+        Self(folder)
+    }
+
+    /// The folder's path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key of an object in this folder.
+    pub fn key(&self, object: &Object) -> String {
+        format!("{}/{}", self.0, object.name())
+    }
+}
+
+impl fmt::Display for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Folder> for String {
+    fn from(folder: Folder) -> Self {
+        folder.0
+    }
+}
+
+/// Text that cannot be a folder: a component is empty, `.`, `..` or has characters that [`Folder::new`] never makes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not the folder of a recording")]
+pub struct NotAFolder(String);
+
+impl TryFrom<String> for Folder {
+    type Error = NotAFolder;
+
+    fn try_from(path: String) -> Result<Self, NotAFolder> {
+        let ok = |part: &str| {
+            !matches!(part, "" | "." | "..")
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        };
+        if path.split('/').all(ok) { Ok(Self(path)) } else { Err(NotAFolder(path)) }
+    }
+}
+
+/// The first 8 characters of an id if all of them are `plain`, else 8 hex digits of its hash, so that ids which differ
+/// only in odd characters or far behind do not meet.
+fn short(id: &str, plain: impl Fn(u8) -> bool) -> String {
+    match id.as_bytes().get(..8) {
+        Some(head) if head.iter().all(|b| plain(*b)) => head.iter().map(|b| *b as char).collect(),
+        _ => Sha256::digest(id.as_bytes())[..4].iter().map(|b| format!("{b:02x}")).collect(),
+    }
+}
+
+/// An object in the folder of a recording.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Object {
+    /// Picture and sound.
+    Recording,
+    /// The mixed sound.
+    Audio,
+    /// The sound of one participant.
+    Participant {
+        /// Whose.
+        user: UserId,
+        /// The name at the time the recording was made, if any; only the part of it that is safe gets into the key.
+        name: Option<String>,
+    },
+    /// The shared screen.
+    Screenshare,
+    /// The transcript as WebVTT.
+    TranscriptVtt,
+    /// The transcript as data.
+    TranscriptJson,
+    /// The chat to be read.
+    ChatTxt,
+    /// The chat as data.
+    ChatJson,
+    /// Joins, leaves, speakers, sharing, pauses, connections, gaps.
+    Timeline,
+    /// A picture of the recording.
+    Poster,
+    /// The page that plays all of it.
+    Index,
+    /// What was recorded; the last object to be written.
+    Manifest,
+}
+
+impl Object {
+    /// The name within the folder; only [`Object::Participant`] is a level down.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Recording => "recording.mp4".into(),
+            Self::Audio => "audio.m4a".into(),
+            Self::Participant { user, name } => {
+                let user = path_safe(user.as_str());
+                match name.as_deref().map(name_safe) {
+                    Some(name) if !name.is_empty() => format!("participants/{user}-{name}.m4a"),
+                    _ => format!("participants/{user}.m4a"),
+                }
+            }
+            Self::Screenshare => "screenshare.mp4".into(),
+            Self::TranscriptVtt => "transcript.vtt".into(),
+            Self::TranscriptJson => "transcript.json".into(),
+            Self::ChatTxt => "chat.txt".into(),
+            Self::ChatJson => "chat.json".into(),
+            Self::Timeline => "timeline.json".into(),
+            Self::Poster => "poster.jpg".into(),
+            Self::Index => "index.html".into(),
+            Self::Manifest => "manifest.json".into(),
+        }
+    }
+
+    /// What a browser is told that it is.
+    pub fn content_type(&self) -> &'static str {
+        match self {
+            Self::Recording | Self::Screenshare => "video/mp4",
+            Self::Audio | Self::Participant { .. } => "audio/mp4",
+            Self::TranscriptVtt => "text/vtt; charset=utf-8",
+            Self::ChatTxt => "text/plain; charset=utf-8",
+            Self::TranscriptJson | Self::ChatJson | Self::Timeline | Self::Manifest => "application/json",
+            Self::Poster => "image/jpeg",
+            Self::Index => "text/html; charset=utf-8",
+        }
+    }
+
+    /// How long a browser may keep it, and never a shared cache. Media does not change, but consent can be withdrawn,
+    /// so a day; what may be written again is asked for each time.
+    pub fn cache_control(&self) -> &'static str {
+        match self {
+            Self::Manifest | Self::Index => "private, no-cache",
+            _ => "private, max-age=86400",
+        }
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
+/// What of a person's name goes into a key: letters and digits of any script, everything else becomes a single `-`, at
+/// most 40 characters and 120 bytes. May be empty.
+fn name_safe(name: &str) -> String {
+    let mut safe = String::new();
+    for c in name.chars() {
+        let c = if c.is_alphanumeric() { c } else { '-' };
+        if c == '-' && (safe.is_empty() || safe.ends_with('-')) {
+            continue;
+        }
+        if safe.chars().count() == 40 || safe.len() + c.len_utf8() > 120 {
+            break;
+        }
+        safe.push(c);
+    }
+    safe.truncate(safe.trim_end_matches('-').len());
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const START: Timestamp = Timestamp(1_795_167_000_123);
+
+    fn folder(meeting_id: Option<&str>, uuid: &str, stream: &str, ordinal: u32) -> String {
+        let folder = Folder::new(&FolderParts {
+            started_at: START,
+            meeting_id,
+            meeting_uuid: &MeetingId::new(uuid),
+            stream: &StreamId::new(stream),
+            ordinal,
+        });
+        folder.as_str().to_owned()
+    }
+
+    #[test]
+    fn folder_says_when_which_meeting_and_which_stream() {
+        let stream = "0123456789abcdef0123456789abcdef";
+        assert_eq!(
+            folder(Some("85746065432"), "Ab+/cdEFghIJklMNopQRst==", stream, 1),
+            "2026/11/20/093000Z-85746065432-01234567"
+        );
+        assert_eq!(folder(None, "AbXYcdEFghIJklMNopQRst==", stream, 2), "2026/11/20/093000Z-AbXYcdEF-01234567-2");
+    }
+
+    #[test]
+    fn odd_uuids_are_hashed_and_stay_apart() {
+        let stream = "0123456789abcdef0123456789abcdef";
+        let a = folder(None, "Ab+/cdEFghIJklMNopQRst==", stream, 1);
+        let b = folder(None, "Ab/+cdEFghIJklMNopQRst==", stream, 1);
+        assert_eq!(a, folder(Some("not a number"), "Ab+/cdEFghIJklMNopQRst==", stream, 1));
+        assert_ne!(a, b);
+        assert_eq!(a.split('/').count(), 4);
+        assert_ne!(folder(None, "u", "session-one", 1), folder(None, "u", "session-two", 1));
+    }
+
+    #[test]
+    fn folders_read_back_and_foreign_paths_do_not() {
+        let folder = folder(None, "../../etc", "..", 3);
+        assert_eq!(Folder::try_from(folder.clone()).unwrap().as_str(), folder);
+        for path in ["", "/", "a//b", "../x", "a/./b", "a b", "a\\b", "/a", "a/"] {
+            assert!(Folder::try_from(path.to_owned()).is_err(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_participants_are_safe() {
+        let name = |name: Option<&str>| {
+            let (user, name) = (UserId::new("16778240"), name.map(str::to_owned));
+            Object::Participant { user, name }.name()
+        };
+        assert_eq!(name(None), "participants/16778240.m4a");
+        assert_eq!(name(Some("Ada Lovelace")), "participants/16778240-Ada-Lovelace.m4a");
+        assert_eq!(name(Some("../../etc/passwd")), "participants/16778240-etc-passwd.m4a");
+        assert_eq!(name(Some(" \u{202e}/..")), "participants/16778240.m4a");
+        assert_eq!(name(Some("שלום")), "participants/16778240-שלום.m4a");
+        assert_eq!(name(Some(&"x".repeat(300))).len(), "participants/16778240-.m4a".len() + 40);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_text_adds_no_path_component(
+            ms: i64, id in proptest::option::of(".*"), uuid in ".*", stream in ".*", ordinal: u32,
+            user in ".*", name in proptest::option::of(".*"),
+        ) {
+            let folder = Folder::new(&FolderParts {
+                started_at: Timestamp(ms),
+                meeting_id: id.as_deref(),
+                meeting_uuid: &MeetingId::new(uuid),
+                stream: &StreamId::new(stream),
+                ordinal,
+            });
+            prop_assert_eq!(folder.as_str().split('/').count(), 4);
+            prop_assert!(Folder::try_from(folder.as_str().to_owned()).is_ok());
+            let key = folder.key(&Object::Participant { user: UserId::new(user), name });
+            prop_assert_eq!(key.split('/').count(), 6);
+            prop_assert!(!key.split('/').any(|part| matches!(part, "" | "." | "..")));
+            prop_assert!(!key.chars().any(char::is_control));
+            prop_assert!(key.len() < 400);
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Webhook events (the event WebSocket carries the same): the envelope, the products, and what we act upon.
+//!
+//! Fields are looked for in `payload` first, then in `payload.object`: all raw logs show the flat form, some of
+//! Zoom's texts the nested one.
+
+use super::server_urls;
+use super::tolerant::as_int;
+use crate::ids::{MeetingId, Product, StreamId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Which stream of what an event is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamRef {
+    /// The product that the event's name begins with.
+    pub product: Product,
+    /// The stream.
+    pub stream_id: StreamId,
+}
+
+/// Everything that a start event says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Started {
+    /// The stream.
+    pub stream: StreamRef,
+    /// The key that the identity came under; it is the handshake's key too.
+    pub id_key: &'static str,
+    /// The identity that signs the handshakes.
+    pub id: MeetingId,
+    /// The other identity of a webinar, if both came.
+    pub other_id: Option<(&'static str, MeetingId)>,
+    /// When Zoom says it happened, in Unix ms.
+    pub event_ts: i64,
+    /// The signaling address, not yet checked against the allowed hosts.
+    pub signaling_url: String,
+    /// The meeting's number (since May 2026).
+    pub meeting_id: Option<String>,
+    /// The account (since May 2026).
+    pub account_id: Option<String>,
+    /// The user who triggered it.
+    pub operator_id: Option<String>,
+    /// A Video SDK customer's own name for the session.
+    pub session_key: Option<String>,
+}
+
+/// An event that we act upon.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Zoom checks that the endpoint is ours.
+    UrlValidation {
+        /// To be signed and sent back.
+        plain_token: String,
+    },
+    /// A stream is there to be connected to; sent again, it names a stream's new server.
+    Started(Box<Started>),
+    /// A stream is over.
+    Stopped {
+        /// The stream.
+        stream: StreamRef,
+        /// When Zoom says it happened, in Unix ms.
+        event_ts: i64,
+        /// Why, by Zoom's open list.
+        stop_reason: Option<i64>,
+    },
+    /// Zoom considers the signaling connection broken.
+    Interrupted {
+        /// The stream.
+        stream: StreamRef,
+        /// When Zoom says it happened, in Unix ms.
+        event_ts: i64,
+    },
+    /// Anything else: acknowledged and logged.
+    Other {
+        /// Its name, cut to a sane length.
+        name: String,
+    },
+}
+
+/// Why a body is not an event.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The body is not JSON.
+    #[error("the body is not JSON: {0}")]
+    NotJson(#[from] serde_json::Error),
+    /// There is no event name.
+    #[error("the body has no \"event\"")]
+    NoName,
+    /// An event that we must act upon lacks what is needed for it.
+    #[error("{event} without {field}")]
+    Missing {
+        /// The event's name.
+        event: String,
+        /// What is missing from its payload.
+        field: &'static str,
+    },
+}
+
+impl Event {
+    /// Reads an event out of a request's body.
+    ///
+    /// `received_ms` (Unix) stands in for an absent `event_ts`.
+    ///
+    /// # Errors
+    /// When the body is no event, or one of ours without the fields that make it usable.
+    pub fn parse(body: &[u8], received_ms: i64) -> Result<Self, Error> {
+        let body: Value = serde_json::from_slice(body)?;
+        let name = body.get("event").and_then(Value::as_str).ok_or(Error::NoName)?;
+        let payload = Payload { name, value: body.get("payload").unwrap_or(&Value::Null) };
+        let event_ts = body.get("event_ts").and_then(as_int).filter(|&ts| ts > 0).unwrap_or(received_ms);
+
+        if name == "endpoint.url_validation" {
+            let plain_token = payload.required("plainToken")?;
+            return Ok(Self::UrlValidation { plain_token });
+        }
+        let Some((product, what)) = product_and_verb(name) else {
+            return Ok(Self::Other { name: name.chars().take(80).collect() });
+        };
+        let stream = StreamRef { product, stream_id: StreamId::new(payload.required("rtms_stream_id")?) };
+        Ok(match what {
+            Verb::Started => Self::Started(Box::new(payload.started(stream, event_ts)?)),
+            Verb::Stopped => {
+                let stop_reason = payload.find(&["stop_reason", "reason"]).and_then(as_int);
+                Self::Stopped { stream, event_ts, stop_reason }
+            }
+            Verb::Interrupted => Self::Interrupted { stream, event_ts },
+        })
+    }
+}
+
+/// The keys under which a product's identity is looked for, in order. The first one present signs the handshakes.
+fn id_keys(product: Product) -> &'static [&'static str] {
+    match product {
+        Product::Meeting => &["meeting_uuid"],
+        Product::Webinar => &["meeting_uuid", "webinar_uuid"],
+        Product::Session => &["session_id"],
+        Product::ContactCenter => &["engagement_id", "session_id"],
+        Product::Phone => &["call_id"],
+    }
+}
+
+enum Verb {
+    Started,
+    Stopped,
+    Interrupted,
+}
+
+/// Takes `meeting.rtms_started` apart, and the other names in circulation for the same things.
+fn product_and_verb(name: &str) -> Option<(Product, Verb)> {
+    let (product, rest) = name.split_once('.')?;
+    let (product, verb) = match (product, rest) {
+        ("meeting", _) => (Product::Meeting, rest),
+        ("webinar", _) => (Product::Webinar, rest),
+        ("session", _) => (Product::Session, rest),
+        ("contact_center", _) => (Product::ContactCenter, rest.strip_prefix("voice_")?),
+        ("contactcenter", _) => (Product::ContactCenter, rest),
+        ("phone", _) => (Product::Phone, rest.strip_prefix("call_").unwrap_or(rest)),
+        _ => return None,
+    };
+    let verb = match verb {
+        "rtms_started" | "rtms.started" => Verb::Started,
+        "rtms_stopped" | "rtms.stopped" => Verb::Stopped,
+        "rtms_interrupted" | "rtms.interrupted" => Verb::Interrupted,
+        _ => return None,
+    };
+    Some((product, verb))
+}
+
+struct Payload<'a> {
+    name: &'a str,
+    value: &'a Value,
+}
+
+impl<'a> Payload<'a> {
+    fn find(&self, keys: &[&str]) -> Option<&'a Value> {
+        let object = self.value.get("object");
+        [Some(self.value), object]
+            .into_iter()
+            .flatten()
+            .find_map(|place| keys.iter().find_map(|key| place.get(*key)).filter(|value| !value.is_null()))
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        match self.find(&[key])? {
+            Value::String(text) if !text.is_empty() => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    fn required(&self, field: &'static str) -> Result<String, Error> {
+        self.text(field).ok_or_else(|| self.missing(field))
+    }
+
+    fn missing(&self, field: &'static str) -> Error {
+        Error::Missing { event: self.name.to_owned(), field }
+    }
+
+    fn started(&self, stream: StreamRef, event_ts: i64) -> Result<Started, Error> {
+        let keys = id_keys(stream.product);
+        let mut ids = keys.iter().filter_map(|&key| Some((key, MeetingId::new(self.text(key)?))));
+        let (id_key, id) = ids.next().ok_or_else(|| self.missing(keys[0]))?;
+        let signaling_url = self
+            .find(&["server_urls", "serverUrls", "server_url"])
+            .and_then(server_urls::signaling)
+            .ok_or_else(|| self.missing("server_urls"))?;
+        Ok(Started {
+            other_id: ids.next(),
+            stream,
+            id_key,
+            id,
+            event_ts,
+            signaling_url,
+            meeting_id: self.text("meeting_id").or_else(|| self.text("webinar_id")),
+            account_id: self.text("account_id"),
+            operator_id: self.text("operator_id"),
+            session_key: self.text("session_key"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(value: &Value) -> Result<Event, Error> {
+        Event::parse(value.to_string().as_bytes(), 1)
+    }
+
+    fn started(value: &Value) -> Started {
+        match parse(value) {
+            Ok(Event::Started(started)) => *started,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flat_and_nested_payloads_say_the_same() {
+        let fields = json!({"meeting_uuid": "a/b==", "rtms_stream_id": "s1", "server_urls": "wss://x.zoom.us",
+                            "operator_id": "op", "meeting_id": 123456789});
+        let flat = started(&json!({"event": "meeting.rtms_started", "event_ts": 5, "payload": fields}));
+        let nested = started(&json!({"event": "meeting.rtms_started", "event_ts": 5,
+                                     "payload": {"account_id": null, "object": fields}}));
+        assert_eq!(flat, nested);
+        assert_eq!(flat.id.as_str(), "a/b==");
+        assert_eq!(flat.meeting_id.as_deref(), Some("123456789"));
+        assert_eq!((flat.id_key, flat.event_ts), ("meeting_uuid", 5));
+    }
+
+    #[test]
+    fn names_and_aliases_of_every_product() {
+        for (name, id_key, product) in [
+            ("meeting.rtms_started", "meeting_uuid", Product::Meeting),
+            ("meeting.rtms.started", "meeting_uuid", Product::Meeting),
+            ("webinar.rtms_started", "webinar_uuid", Product::Webinar),
+            ("webinar.rtms_started", "meeting_uuid", Product::Webinar),
+            ("session.rtms_started", "session_id", Product::Session),
+            ("contact_center.voice_rtms_started", "engagement_id", Product::ContactCenter),
+            ("contactcenter.rtms_started", "session_id", Product::ContactCenter),
+            ("phone.rtms_started", "call_id", Product::Phone),
+            ("phone.call_rtms_started", "call_id", Product::Phone),
+        ] {
+            let started = started(&json!({"event": name, "payload": {
+                id_key: "id", "rtms_stream_id": "s", "serverUrls": ["wss://x.zoom.us"]}}));
+            assert_eq!((started.stream.product, started.id_key), (product, id_key), "{name}");
+            assert_eq!(started.event_ts, 1, "the time of receipt stands in");
+        }
+    }
+
+    #[test]
+    fn a_webinar_with_both_ids_signs_with_the_meetings() {
+        let started = started(&json!({"event": "webinar.rtms_started", "payload": {
+            "webinar_uuid": "w", "meeting_uuid": "m", "rtms_stream_id": "s", "server_url": "wss://x.zoom.us"}}));
+        assert_eq!(started.id.as_str(), "m");
+        assert_eq!(started.other_id, Some(("webinar_uuid", MeetingId::new("w"))));
+    }
+
+    #[test]
+    fn stop_reasons_come_as_number_or_text() {
+        for reason in [json!(6), json!("6")] {
+            let event = parse(&json!({"event": "meeting.rtms_stopped", "event_ts": 9,
+                                      "payload": {"rtms_stream_id": "s", "stop_reason": reason}}));
+            assert!(matches!(event, Ok(Event::Stopped { stop_reason: Some(6), event_ts: 9, .. })), "{event:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named_and_strangers_are_passed_over() {
+        let error = |value: Value| parse(&value).unwrap_err().to_string();
+        assert_eq!(
+            error(json!({"event": "meeting.rtms_started", "payload": {"rtms_stream_id": "s"}})),
+            "meeting.rtms_started without meeting_uuid"
+        );
+        assert_eq!(
+            error(json!({"event": "meeting.rtms_stopped", "payload": {}})),
+            "meeting.rtms_stopped without rtms_stream_id"
+        );
+        assert_eq!(
+            error(json!({"event": "meeting.rtms_started",
+                         "payload": {"rtms_stream_id": "s", "meeting_uuid": "m", "server_urls": 3}})),
+            "meeting.rtms_started without server_urls"
+        );
+        assert!(matches!(Event::parse(b"{", 1), Err(Error::NotJson(_))));
+        assert!(matches!(parse(&json!([1])), Err(Error::NoName)));
+        for name in ["meeting.started", "rtms.concurrency_limited", "", "x"] {
+            assert!(matches!(parse(&json!({"event": name})), Ok(Event::Other { .. })), "{name}");
+        }
+    }
+}

@@ -1,0 +1,724 @@
+//! The connection state machine of one stream: when to dial, what to say, when to give up. No socket, no clock.
+//!
+//! Whoever drives it hands in what happened with the time it happened ([`Link::handle`]), then carries out what
+//! [`Link::poll`] returns until it returns nothing, and calls again at [`Link::deadline`] with [`Input::Tick`].
+//!
+//! # How it reconnects
+//!
+//! | what happened | what it does |
+//! |---|---|
+//! | one medium lost, or silent for [`Timing::watchdog`] | that handshake again, then ready-ack |
+//! | event 7, or stream state 2 with reason 14 | the same for every medium that has been silent for some seconds |
+//! | signaling lost, silent, `rtms_interrupted`, or stream state 2 | signaling handshake, then all media again |
+//! | a newer start event | the same at its new address |
+//! | refused as a duplicate | the same again, later: the old socket may be a ghost on Zoom's side |
+//! | closed before the handshake was answered | a refusal without words, by its usual causes |
+//! | refused because the medium is not available to the app | that medium is given up |
+//!
+//! The first attempt is made at once, the next ones within seconds, for Zoom holds a stream for about 60 s. There is
+//! never more than one socket for the same thing: the old one is closed before the new one is dialled.
+
+use super::message::{self, Identity, Medium, Message, msg_type};
+use super::server_urls::{self, AllowedHosts, ServerUrl};
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// One of a stream's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Conn {
+    /// The one that carries states and events.
+    Signaling,
+    /// The one that carries this medium.
+    Media(Medium),
+}
+
+impl Conn {
+    /// Its label in the journal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Signaling => "signaling",
+            Self::Media(medium) => medium.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One attempt at a connection. Numbers are never used twice, so that news of an old socket is known as such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RunId {
+    /// Which connection.
+    pub conn: Conn,
+    /// The how-manieth attempt of the stream, from 1.
+    pub run: u32,
+}
+
+/// When something happened, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For timers.
+    pub instant: Instant,
+    /// For messages that want the time: Unix ms.
+    pub unix_ms: i64,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A socket is open.
+    Opened(RunId),
+    /// A socket could not be opened.
+    Failed(RunId, String),
+    /// A message came: its type ([`message::peek_type`]) and its bytes.
+    Received(RunId, i64, &'a [u8]),
+    /// A socket is closed, and how that was seen.
+    Closed(RunId, String),
+    /// A start event with a newer time named this address.
+    Restarted(ServerUrl),
+    /// `rtms_interrupted` came.
+    Interrupted,
+    /// `rtms_stopped` came.
+    StopEvent(Option<i64>),
+    /// [`Link::deadline`] is reached.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Open a socket.
+    Dial(RunId, ServerUrl),
+    /// Send this as a text frame.
+    Send(RunId, String),
+    /// Close a socket; nothing that comes from it later counts.
+    Close(RunId),
+    /// Something to be written down.
+    Report(Report),
+    /// The stream is over; all sockets are to be dropped. The last output.
+    Ended(Ended),
+}
+
+/// What is worth writing down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// A handshake was accepted.
+    Connected(RunId, String),
+    /// A connection that was up is gone.
+    Lost(RunId, String),
+    /// An attempt failed.
+    Refused {
+        /// Which one.
+        run: RunId,
+        /// What came back.
+        because: String,
+        /// Whether no further attempt is made.
+        for_good: bool,
+    },
+}
+
+/// How and why a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// What said so.
+    pub source: EndSource,
+    /// Zoom's stop reason, if it gave one.
+    pub reason: Option<i64>,
+}
+
+/// What said that a stream is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndSource {
+    /// `rtms_stopped`.
+    Event,
+    /// Stream state 4.
+    State,
+    /// Nothing: there was no connection for [`Timing::give_up`].
+    Unreachable,
+}
+
+impl EndSource {
+    /// Its name in the journal and the manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::State => "state",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// The timers. [`Timing::default`] is for Zoom; the tests and the simulator run faster.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// How long a handshake may stay without an answer.
+    pub handshake: Duration,
+    /// Silence after which a connection counts as lost. Keep-alives come every 10 s; Zoom names 65 s.
+    pub watchdog: Duration,
+    /// After this long without any connection the stream is over. Zoom gives up after 60 to 65 s.
+    pub give_up: Duration,
+    /// How long is waited for the sockets to be closed by Zoom once the stream is said to be over.
+    pub drain: Duration,
+    /// How long the state TERMINATING may last.
+    pub terminating: Duration,
+    /// Silence after which a medium is taken to be the one that event 7 is about.
+    pub suspicious: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            watchdog: Duration::from_secs(65),
+            give_up: Duration::from_secs(120),
+            drain: Duration::from_secs(3),
+            terminating: Duration::from_secs(30),
+            suspicious: Duration::from_secs(3),
+        }
+    }
+}
+
+/// The wait before the attempt that follows `failures` failed ones: at once, then within seconds.
+fn back_off(failures: u32) -> Duration {
+    Duration::from_millis(match failures {
+        0 => 0,
+        1 => 500,
+        2 => 1000,
+        3 => 2000,
+        _ => 3000,
+    })
+}
+
+/// The wait after being refused as a duplicate: Zoom's library uses 1.5, 3 and 6 s.
+fn duplicate_back_off(failures: u32) -> Duration {
+    Duration::from_millis(if failures <= 1 { 1500 } else { 3000 })
+}
+
+/// What a link needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What to ask for, with the `media_params` of each.
+    pub media: Vec<(Medium, Value)>,
+    /// Where sockets may be opened.
+    pub allowed_hosts: AllowedHosts,
+    /// The timers.
+    pub timing: Timing,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Link {
+    settings: Settings,
+    /// The identities to try in turn while no handshake has been accepted; the first is the product's own.
+    identities: Vec<Identity>,
+    identity: usize,
+    url: ServerUrl,
+    signaling: Socket,
+    media: Vec<MediumSocket>,
+    runs: u32,
+    /// Since when nothing has been up.
+    alone_since: Option<Instant>,
+    ending: Option<(Ended, Instant)>,
+    terminating_until: Option<Instant>,
+    over: bool,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Debug)]
+struct MediumSocket {
+    medium: Medium,
+    params: Value,
+    socket: Socket,
+    /// Known from the signaling handshake; `None` is not on offer.
+    url: Option<ServerUrl>,
+    given_up: bool,
+}
+
+#[derive(Debug)]
+struct Socket {
+    conn: Conn,
+    state: State,
+    run: u32,
+    failures: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Not wanted now.
+    Idle,
+    /// To be dialled at this time.
+    Waiting(Instant),
+    /// Being opened.
+    Dialling,
+    /// Handshake sent; an answer is due by then.
+    Greeting(Instant),
+    /// Up; when something was last received.
+    Up(Instant),
+}
+
+impl Socket {
+    fn new(conn: Conn) -> Self {
+        Self { conn, state: State::Idle, run: 0, failures: 0 }
+    }
+
+    fn id(&self) -> RunId {
+        RunId { conn: self.conn, run: self.run }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.state, State::Dialling | State::Greeting(_) | State::Up(_))
+    }
+
+    fn is_up(&self) -> bool {
+        matches!(self.state, State::Up(_))
+    }
+
+    fn deadline(&self, timing: &Timing) -> Option<Instant> {
+        match self.state {
+            State::Waiting(at) | State::Greeting(at) => Some(at),
+            State::Up(heard) => Some(heard + timing.watchdog),
+            State::Idle | State::Dialling => None,
+        }
+    }
+}
+
+impl Link {
+    /// A link that dials `url` at once. `identities` must not be empty.
+    pub fn new(settings: Settings, identities: Vec<Identity>, url: ServerUrl, now: Now) -> Self {
+        assert!(!identities.is_empty(), "a handshake needs an identity");
+        let media = settings.media.iter().map(|(medium, params)| MediumSocket {
+            medium: *medium,
+            params: params.clone(),
+            socket: Socket::new(Conn::Media(*medium)),
+            url: None,
+            given_up: false,
+        });
+        let mut link = Self {
+            media: media.collect(),
+            settings,
+            identities,
+            identity: 0,
+            url,
+            signaling: Socket::new(Conn::Signaling),
+            runs: 0,
+            alone_since: Some(now.instant),
+            ending: None,
+            terminating_until: None,
+            over: false,
+            outputs: VecDeque::new(),
+        };
+        link.signaling.state = State::Waiting(now.instant);
+        link.tick(now);
+        link
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, now: Now, input: Input<'_>) {
+        if self.over {
+            return;
+        }
+        match input {
+            Input::Opened(run) => self.opened(now, run),
+            Input::Failed(run, because) | Input::Closed(run, because) => self.closed(now, run, because),
+            Input::Received(run, kind, bytes) => self.received(now, run, kind, bytes),
+            Input::Restarted(url) => {
+                self.url = url;
+                self.restart_signaling(now, "a newer start event named another server", CloseMedia::Now);
+            }
+            Input::Interrupted => self.restart_signaling(now, "rtms_interrupted", CloseMedia::Later),
+            Input::StopEvent(reason) => self.end(now, EndSource::Event, reason),
+            Input::Tick => {}
+        }
+        self.tick(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::Tick`] is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.over {
+            return None;
+        }
+        let timing = &self.settings.timing;
+        self.sockets()
+            .filter_map(|socket| socket.deadline(timing))
+            .chain(self.ending.map(|(_, until)| until))
+            .chain(self.terminating_until)
+            .chain(self.alone_since.map(|since| since + timing.give_up))
+            .min()
+    }
+
+    /// The address that signaling is, or will be, connected to.
+    pub fn url(&self) -> &ServerUrl {
+        &self.url
+    }
+
+    /// Whether a medium, or signaling, is connected.
+    pub fn is_up(&self, conn: Conn) -> bool {
+        self.sockets().any(|socket| socket.conn == conn && socket.is_up())
+    }
+
+    fn sockets(&self) -> impl Iterator<Item = &Socket> {
+        std::iter::once(&self.signaling).chain(self.media.iter().map(|medium| &medium.socket))
+    }
+
+    fn socket_mut(&mut self, conn: Conn) -> Option<&mut Socket> {
+        match conn {
+            Conn::Signaling => Some(&mut self.signaling),
+            Conn::Media(medium) => self.media.iter_mut().find(|m| m.medium == medium).map(|m| &mut m.socket),
+        }
+    }
+
+    /// The socket that `run` speaks of, unless it is an old one.
+    fn current(&mut self, run: RunId) -> Option<&mut Socket> {
+        self.socket_mut(run.conn).filter(|socket| socket.run == run.run && socket.is_open())
+    }
+
+    fn opened(&mut self, now: Now, run: RunId) {
+        let until = now.instant + self.settings.timing.handshake;
+        let Some(socket) = self.current(run) else {
+            self.outputs.push_back(Output::Close(run));
+            return;
+        };
+        socket.state = State::Greeting(until);
+        let identity = &self.identities[self.identity];
+        let greeting = match run.conn {
+            Conn::Signaling => identity.signaling_handshake(),
+            Conn::Media(medium) => {
+                let params = self.media.iter().find(|m| m.medium == medium).map_or(&Value::Null, |m| &m.params);
+                identity.media_handshake(medium, params)
+            }
+        };
+        self.outputs.push_back(Output::Send(run, greeting));
+    }
+
+    fn closed(&mut self, now: Now, run: RunId, because: String) {
+        let Some(socket) = self.current(run) else { return };
+        match socket.state {
+            State::Up(_) => self.lost(now, run, because),
+            State::Greeting(_) => {
+                let because = format!("closed before the handshake was answered ({because}): {SILENT_REFUSAL}");
+                self.refused(now, run, because, Refusal::Other);
+            }
+            _ => self.refused(now, run, because, Refusal::Other),
+        }
+    }
+
+    fn lost(&mut self, now: Now, run: RunId, because: String) {
+        if self.ending.is_none() {
+            self.outputs.push_back(Output::Report(Report::Lost(run, because)));
+        }
+        let ending = self.ending.is_some();
+        let Some(socket) = self.socket_mut(run.conn) else { return };
+        socket.failures = 0;
+        socket.state = if ending { State::Idle } else { State::Waiting(now.instant) };
+    }
+
+    fn refused(&mut self, now: Now, run: RunId, because: String, refusal: Refusal) {
+        let for_good = refusal == Refusal::NotAvailable && run.conn != Conn::Signaling;
+        self.outputs.push_back(Output::Report(Report::Refused { run, because, for_good }));
+        if run.conn == Conn::Signaling && refusal != Refusal::Duplicate {
+            // A product's own key may not be what this server wants; nothing is known about which does.
+            self.identity = (self.identity + 1) % self.identities.len();
+        }
+        let Some(socket) = self.socket_mut(run.conn) else { return };
+        socket.failures += 1;
+        let wait = match refusal {
+            Refusal::Duplicate => duplicate_back_off(socket.failures),
+            _ => back_off(socket.failures),
+        };
+        socket.state = State::Waiting(now.instant + wait);
+        if let Conn::Media(medium) = run.conn {
+            let signaling_up = self.signaling.is_up();
+            if let Some(medium) = self.media.iter_mut().find(|m| m.medium == medium) {
+                medium.given_up |= for_good;
+                if medium.given_up || !signaling_up {
+                    medium.socket.state = State::Idle;
+                }
+            }
+        }
+    }
+
+    fn received(&mut self, now: Now, run: RunId, kind: i64, bytes: &[u8]) {
+        let Some(socket) = self.current(run) else { return };
+        let greeting = matches!(socket.state, State::Greeting(_));
+        if let State::Up(heard) = &mut socket.state {
+            *heard = now.instant;
+        }
+        if Medium::of_msg_type(kind).is_some() {
+            // A test server of Zoom's never answers the media handshake and just sends.
+            if greeting && run.conn != Conn::Signaling {
+                self.up(now, run, "media without an answer to the handshake".into());
+            }
+            return;
+        }
+        let Ok(message) = Message::parse(bytes) else { return };
+        match kind {
+            msg_type::KEEP_ALIVE_REQ => {
+                let timestamp = message.timestamp.unwrap_or(now.unix_ms);
+                self.outputs.push_back(Output::Send(run, message::keep_alive_response(timestamp)));
+            }
+            msg_type::SIGNALING_HAND_SHAKE_RESP if greeting && run.conn == Conn::Signaling => {
+                self.signaling_answered(now, run, &message);
+            }
+            msg_type::DATA_HAND_SHAKE_RESP if greeting && run.conn != Conn::Signaling => {
+                self.media_answered(now, run, &message);
+            }
+            msg_type::STREAM_STATE_UPDATE => self.stream_state(now, &message),
+            msg_type::EVENT_UPDATE if message.event.as_ref().is_some_and(is_media_interrupted) => {
+                self.redial_silent_media(now, "event 7");
+            }
+            _ => {}
+        }
+    }
+
+    fn signaling_answered(&mut self, now: Now, run: RunId, message: &Message<'_>) {
+        if message.status_code != Some(0) {
+            self.answered_no(now, run, message);
+            return;
+        }
+        self.up(now, run, String::new());
+        let urls = message.media_server.as_ref().and_then(|server| server.get("server_urls"));
+        let share = self.media.iter().any(|m| m.medium == Medium::Share);
+        self.outputs.push_back(Output::Send(run, message::event_subscription(share)));
+        for index in 0..self.media.len() {
+            self.drop_medium(index, "signaling was connected again");
+            let medium = &mut self.media[index];
+            let address = urls.and_then(|urls| server_urls::media(urls, medium.medium.url_keys()));
+            let checked = address.map(|address| self.settings.allowed_hosts.check(&address));
+            let because = match checked {
+                Some(Ok(url)) => {
+                    medium.url = Some(url);
+                    medium.socket.failures = 0;
+                    if !medium.given_up {
+                        medium.socket.state = State::Waiting(now.instant);
+                    }
+                    continue;
+                }
+                Some(Err(refused)) => refused.to_string(),
+                None => format!("Zoom offers no {} to this app: is the scope granted?", medium.medium.as_str()),
+            };
+            medium.url = None;
+            let run = RunId { conn: Conn::Media(medium.medium), run: medium.socket.run };
+            self.outputs.push_back(Output::Report(Report::Refused { run, because, for_good: true }));
+        }
+    }
+
+    fn media_answered(&mut self, now: Now, run: RunId, message: &Message<'_>) {
+        if message.status_code != Some(0) {
+            self.answered_no(now, run, message);
+        } else if message.payload_encrypted.as_ref().is_some_and(|flag| flag == &Value::Bool(true) || flag == 1) {
+            self.outputs.push_back(Output::Close(run));
+            let because = "Zoom encrypts this medium's payloads, in a way that is not documented".into();
+            self.refused(now, run, because, Refusal::NotAvailable);
+        } else {
+            self.up(now, run, String::new());
+        }
+    }
+
+    fn answered_no(&mut self, now: Now, run: RunId, message: &Message<'_>) {
+        let reason = message.reason_text();
+        let status = message.status_code.map_or_else(|| "no status".to_owned(), |code| format!("status {code}"));
+        self.outputs.push_back(Output::Close(run));
+        self.refused(now, run, format!("{status}: {reason}"), Refusal::of(&reason));
+    }
+
+    fn up(&mut self, now: Now, run: RunId, how: String) {
+        let Some(socket) = self.current(run) else { return };
+        socket.state = State::Up(now.instant);
+        socket.failures = 0;
+        self.outputs.push_back(Output::Report(Report::Connected(run, how)));
+        // Media flow only after this; Zoom's library sends one after every media handshake.
+        if run.conn != Conn::Signaling && self.signaling.is_up() {
+            let ack = self.identities[self.identity].ready_ack();
+            self.outputs.push_back(Output::Send(self.signaling.id(), ack));
+        }
+    }
+
+    fn stream_state(&mut self, now: Now, message: &Message<'_>) {
+        const INTERRUPTED: i64 = 2;
+        const TERMINATING: i64 = 3;
+        const TERMINATED: i64 = 4;
+        const DATA_CONNECTION_INTERRUPTED: i64 = 14;
+        let reason = message.reason_code();
+        match message.state {
+            Some(TERMINATED) => self.end(now, EndSource::State, reason),
+            Some(TERMINATING) => {
+                self.terminating_until.get_or_insert(now.instant + self.settings.timing.terminating);
+            }
+            Some(INTERRUPTED) if reason == Some(DATA_CONNECTION_INTERRUPTED) => {
+                self.redial_silent_media(now, "stream state 2, reason 14");
+            }
+            Some(INTERRUPTED) => self.restart_signaling(now, "stream state 2", CloseMedia::Later),
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, now: Now, source: EndSource, reason: Option<i64>) {
+        match &mut self.ending {
+            Some((ended, _)) => ended.reason = ended.reason.or(reason),
+            None => self.ending = Some((Ended { source, reason }, now.instant + self.settings.timing.drain)),
+        }
+        self.terminating_until = None;
+    }
+
+    /// Closes signaling and dials it anew. Media go on until then, or are closed too.
+    fn restart_signaling(&mut self, now: Now, because: &str, close_media: CloseMedia) {
+        if self.ending.is_some() {
+            return;
+        }
+        if self.signaling.is_open() {
+            let run = self.signaling.id();
+            self.outputs.push_back(Output::Close(run));
+            if self.signaling.is_up() {
+                self.outputs.push_back(Output::Report(Report::Lost(run, because.to_owned())));
+            }
+        }
+        self.signaling.failures = 0;
+        self.signaling.state = State::Waiting(now.instant);
+        if close_media == CloseMedia::Now {
+            for index in 0..self.media.len() {
+                self.drop_medium(index, because);
+            }
+        }
+    }
+
+    fn redial_silent_media(&mut self, now: Now, because: &str) {
+        let suspicious = self.settings.timing.suspicious;
+        for index in 0..self.media.len() {
+            if let State::Up(heard) = self.media[index].socket.state
+                && now.instant.saturating_duration_since(heard) >= suspicious
+            {
+                self.drop_medium(index, because);
+                self.media[index].socket.state = State::Waiting(now.instant);
+            }
+        }
+    }
+
+    fn drop_medium(&mut self, index: usize, because: &str) {
+        let socket = &mut self.media[index].socket;
+        let run = socket.id();
+        if socket.is_open() {
+            self.outputs.push_back(Output::Close(run));
+        }
+        if socket.is_up() {
+            self.outputs.push_back(Output::Report(Report::Lost(run, because.to_owned())));
+        }
+        socket.state = State::Idle;
+    }
+
+    /// Lets time pass: everything that is due is done.
+    fn tick(&mut self, now: Now) {
+        let timing = self.settings.timing;
+        if self.terminating_until.is_some_and(|until| now.instant >= until) {
+            self.end(now, EndSource::State, None);
+        }
+        let overdue: Vec<(RunId, State)> = self
+            .sockets()
+            .filter(|socket| socket.deadline(&timing).is_some_and(|at| now.instant >= at))
+            .map(|socket| (socket.id(), socket.state))
+            .collect();
+        for (run, state) in overdue {
+            match state {
+                State::Greeting(_) => {
+                    self.outputs.push_back(Output::Close(run));
+                    let because = format!("no answer to the handshake within {} s", timing.handshake.as_secs());
+                    self.refused(now, run, because, Refusal::Other);
+                }
+                State::Up(_) => {
+                    self.outputs.push_back(Output::Close(run));
+                    self.lost(now, run, format!("nothing received for {} s", timing.watchdog.as_secs()));
+                }
+                State::Waiting(_) => self.dial(run.conn),
+                State::Idle | State::Dialling => {}
+            }
+        }
+        if self.sockets().any(Socket::is_up) {
+            self.alone_since = None;
+        } else {
+            self.alone_since.get_or_insert(now.instant);
+        }
+        self.end_if_due(now);
+    }
+
+    fn dial(&mut self, conn: Conn) {
+        if self.ending.is_some() {
+            return;
+        }
+        let url = match conn {
+            Conn::Signaling => Some(self.url.clone()),
+            Conn::Media(medium) => self.media.iter().find(|m| m.medium == medium).and_then(|m| m.url.clone()),
+        };
+        self.runs += 1;
+        let run = self.runs;
+        let Some(socket) = self.socket_mut(conn) else { return };
+        match url {
+            Some(url) => {
+                socket.run = run;
+                socket.state = State::Dialling;
+                self.outputs.push_back(Output::Dial(RunId { conn, run }, url));
+            }
+            None => socket.state = State::Idle,
+        }
+    }
+
+    fn end_if_due(&mut self, now: Now) {
+        let ended = match (self.ending, self.alone_since) {
+            (Some((ended, until)), _) if now.instant >= until || !self.sockets().any(Socket::is_open) => ended,
+            (None, Some(since)) if now.instant >= since + self.settings.timing.give_up => {
+                Ended { source: EndSource::Unreachable, reason: None }
+            }
+            _ => return,
+        };
+        self.over = true;
+        self.outputs.push_back(Output::Ended(ended));
+    }
+}
+
+/// The usual causes of a socket that is closed without a word.
+const SILENT_REFUSAL: &str = "check that client id and secret are those of the app that got the event";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CloseMedia {
+    Now,
+    /// Once signaling is up again: until then they may still deliver.
+    Later,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    Duplicate,
+    NotAvailable,
+    Other,
+}
+
+impl Refusal {
+    /// By the words, since the same number means different things in the two numberings.
+    fn of(reason: &str) -> Self {
+        let reason = reason.to_ascii_lowercase().replace(['_', '-'], " ");
+        if reason.contains("duplicate") || reason.contains("connection exist") {
+            Self::Duplicate
+        } else if reason.contains("not support") {
+            Self::NotAvailable
+        } else {
+            Self::Other
+        }
+    }
+}
+
+fn is_media_interrupted(event: &Value) -> bool {
+    const MEDIA_CONNECTION_INTERRUPTED: i64 = 7;
+    event.get("event_type").and_then(super::tolerant::as_int) == Some(MEDIA_CONNECTION_INTERRUPTED)
+}
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

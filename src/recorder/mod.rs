@@ -1,0 +1,347 @@
+//! The recorder: one recording per started stream, from its first event to its last object. The only module that
+//! knows the whole chain.
+//!
+//! # Invariants
+//!
+//! - An event is answered after its effect is durable in the spool: a start event in `start.json` and the journal, a
+//!   stop event in the journal, or in `done.json` for a stream that is not known.
+//! - One stream id, one recording, one connection, however often and from wherever its events arrive.
+//! - Starting up finishes what an earlier run left.
+
+mod recording;
+pub mod spool;
+
+use crate::capture::{Command, Dialer};
+use crate::clock;
+use crate::config::{Config, Credentials};
+use crate::events::{Delivery, NotTaken, Receiver};
+use crate::ids::{Product, RecordingId, StreamId};
+use crate::journal::{Disk, Journal};
+use crate::protocol::event::{Event, Started};
+use crate::protocol::link::Timing;
+use crate::protocol::message::{Medium, Wanted, media_params};
+use crate::protocol::server_urls::AllowedHosts;
+use crate::render;
+use crate::store::Uploader;
+use recording::Recording;
+use serde_json::Value;
+use spool::{Done, Folder, Left, Spool};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How many recordings are rendered at the same time; the others wait, their sockets do not.
+const RENDERS: usize = 2;
+
+/// What the recorder needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Signs the handshakes of Video SDK sessions.
+    pub video_sdk: Option<Credentials>,
+    /// Signs all other handshakes.
+    pub app: Credentials,
+    /// Where sockets may be opened.
+    pub allowed_hosts: AllowedHosts,
+    /// Below so many free bytes no new stream is taken.
+    pub spool_min_free: u64,
+    /// What to ask Zoom for.
+    pub media: Vec<(Medium, Value)>,
+    /// The timers of connections.
+    pub timing: Timing,
+    /// How files are made.
+    pub render: render::Settings,
+}
+
+impl Settings {
+    /// The recorder's part of the settings.
+    pub fn new(config: &Config) -> Self {
+        let wanted = Wanted {
+            audio_streams: config.audio_streams,
+            resolution: config.render.video_size.resolution(),
+            fps: config.video_fps,
+        };
+        Self {
+            video_sdk: config.video_sdk.clone(),
+            app: config.app.clone(),
+            allowed_hosts: config.allowed_hosts.clone(),
+            spool_min_free: config.spool_min_free,
+            media: config.media.iter().map(|&medium| (medium, media_params(medium, wanted))).collect(),
+            timing: Timing::default(),
+            render: render::Settings::from(&config.render),
+        }
+    }
+
+    /// What signs the handshakes of a product's streams.
+    fn credentials(&self, product: Product) -> Option<&Credentials> {
+        match product {
+            Product::Session => self.video_sdk.as_ref(),
+            _ => Some(&self.app),
+        }
+    }
+}
+
+/// Records every stream that events announce. Clones are the same recorder.
+#[derive(Clone)]
+pub struct Recorder {
+    shared: Arc<Shared>,
+}
+
+/// What all recordings share.
+struct Shared {
+    settings: Settings,
+    spool: Spool,
+    disk: Disk,
+    dialer: Dialer,
+    ffmpeg: crate::ffmpeg::Ffmpeg,
+    uploader: Uploader,
+    renders: Semaphore,
+    /// The state of a stream is held while an event about it is being made durable.
+    streams: Mutex<HashMap<StreamId, Arc<tokio::sync::Mutex<Stream>>>>,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+}
+
+/// What is known of a stream.
+#[derive(Default)]
+struct Stream {
+    /// Its recordings so far.
+    ordinal: u32,
+    /// Start events up to this time (Zoom's, Unix ms) have had their effect.
+    until_ts: i64,
+    live: Option<Live>,
+}
+
+/// A stream that is being captured.
+struct Live {
+    commands: mpsc::Sender<Command>,
+    journal: Journal,
+}
+
+impl Recorder {
+    /// Starts recording, first of all what `spool` still holds from an earlier run.
+    ///
+    /// # Errors
+    /// When the spool cannot be listed or the system gives no threads.
+    pub async fn start(
+        settings: Settings,
+        spool: Spool,
+        dialer: Dialer,
+        ffmpeg: crate::ffmpeg::Ffmpeg,
+        uploader: Uploader,
+    ) -> Result<Self, anyhow::Error> {
+        let left = spool.left()?;
+        let recorder = Self {
+            shared: Arc::new(Shared {
+                settings,
+                spool,
+                disk: Disk::start()?,
+                dialer,
+                ffmpeg,
+                uploader,
+                renders: Semaphore::new(RENDERS),
+                streams: Mutex::default(),
+                tasks: TaskTracker::new(),
+                cancel: CancellationToken::new(),
+            }),
+        };
+        for left in left {
+            recorder.pick_up(left).await;
+        }
+        Ok(recorder)
+    }
+
+    /// Drops all sockets without a word, leaves what is unfinished in the spool, and waits until that is safe.
+    pub async fn shut_down(&self) {
+        self.shared.cancel.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    /// Waits until nothing is left to be done: no stream runs and all is published.
+    pub async fn finished(&self) {
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    async fn pick_up(&self, left: Left) {
+        match left {
+            Left::Done(_, done) => {
+                let stream = self.stream(&done.stream_id);
+                let mut stream = stream.lock().await;
+                stream.ordinal = stream.ordinal.max(done.ordinal);
+                stream.until_ts = stream.until_ts.max(done.until_ts);
+            }
+            Left::Unfinished(folder) => {
+                let id = folder.id().clone();
+                if let Err(err) = self.resume(folder).await {
+                    tracing::error!(recording = %id, err = format!("{err:#}"), "an unfinished recording cannot be picked up; it stays in the spool");
+                }
+            }
+        }
+    }
+
+    async fn resume(&self, folder: Folder) -> anyhow::Result<()> {
+        let body = folder.start_event()?;
+        let Event::Started(started) = Event::parse(&body, 0)? else {
+            anyhow::bail!("start.json is no start event");
+        };
+        let stream = self.stream(&started.stream.stream_id);
+        let mut stream = stream.lock().await;
+        stream.ordinal = stream.ordinal.max(folder.id().ordinal());
+        stream.until_ts = stream.until_ts.max(started.event_ts);
+        let recording = Recording::new(Arc::clone(&self.shared), *started, folder);
+        stream.live = recording.resume().await?;
+        Ok(())
+    }
+
+    fn stream(&self, id: &StreamId) -> Arc<tokio::sync::Mutex<Stream>> {
+        let mut streams = self.shared.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(streams.entry(id.clone()).or_default())
+    }
+
+    async fn started(&self, started: Started, delivery: &Delivery) -> Result<(), NotTaken> {
+        let stream_id = started.stream.stream_id.clone();
+        let stream = self.stream(&stream_id);
+        let mut stream = stream.lock().await;
+        if started.event_ts <= stream.until_ts {
+            tracing::debug!(%stream_id, "a start event came again");
+            return Ok(());
+        }
+        let url = self.shared.settings.allowed_hosts.check(&started.signaling_url);
+        if let Err(refused) = &url {
+            tracing::error!(%stream_id, err = %refused, "a stream is not recorded: its server may not be connected to");
+            return Ok(());
+        }
+        if self.shared.settings.credentials(started.stream.product).is_none() {
+            tracing::error!(%stream_id, "a Video SDK session is not recorded: set ZOOM_VIDEO_SDK_KEY and ZOOM_VIDEO_SDK_SECRET");
+            return Ok(());
+        }
+        let event_ts = started.event_ts;
+        match (stream.live.as_ref().filter(|live| !live.commands.is_closed()), url) {
+            (Some(live), Ok(url)) => {
+                let id = RecordingId::new(&stream_id, stream.ordinal);
+                keep_start(self.shared.spool.folder(id), delivery).await?;
+                live.journal.append(delivery.received_ms, crate::journal::EVENT, &delivery.body);
+                live.journal.sync().await.map_err(|err| NotTaken(err.to_string()))?;
+                // A capture that ended meanwhile no longer needs to know.
+                live.commands.send(Command::Restarted(url)).await.ok();
+                tracing::info!(%stream_id, "Zoom moved the stream to another server");
+            }
+            _ => {
+                self.room().map_err(NotTaken)?;
+                let id = RecordingId::new(&stream_id, stream.ordinal + 1);
+                let folder = self.shared.spool.folder(id);
+                keep_start(folder.clone(), delivery).await?;
+                let recording = Recording::new(Arc::clone(&self.shared), started, folder);
+                let live = recording.start(delivery).await.map_err(|err| NotTaken(format!("{err:#}")))?;
+                stream.live = Some(live);
+                stream.ordinal += 1;
+            }
+        }
+        stream.until_ts = event_ts;
+        Ok(())
+    }
+
+    async fn stopped(
+        &self,
+        stream_id: &StreamId,
+        event_ts: i64,
+        reason: Option<i64>,
+        delivery: &Delivery,
+    ) -> Result<(), NotTaken> {
+        let stream = self.stream(stream_id);
+        let mut stream = stream.lock().await;
+        if let Some(live) = stream.live.as_ref().filter(|live| !live.commands.is_closed()) {
+            live.journal.append(delivery.received_ms, crate::journal::EVENT, &delivery.body);
+            live.journal.sync().await.map_err(|err| NotTaken(err.to_string()))?;
+            live.commands.send(Command::Stopped(reason)).await.ok();
+        } else if stream.ordinal == 0 && stream.until_ts < event_ts {
+            let done = Done {
+                stream_id: stream_id.clone(),
+                ordinal: 0,
+                until_ts: event_ts,
+                folder: None,
+                at_ms: clock::unix_ms(),
+            };
+            let folder = self.shared.spool.folder(RecordingId::new(stream_id, 0));
+            blocking(move || folder.finish(&done)).await?;
+            tracing::warn!(%stream_id, "a stream stopped that was never announced; a late start event will not start it");
+        }
+        stream.until_ts = stream.until_ts.max(event_ts);
+        Ok(())
+    }
+
+    async fn interrupted(&self, stream_id: &StreamId, delivery: &Delivery) {
+        let stream = self.stream(stream_id);
+        let stream = stream.lock().await;
+        if let Some(live) = &stream.live {
+            live.journal.append(delivery.received_ms, crate::journal::EVENT, &delivery.body);
+            live.commands.send(Command::Interrupted).await.ok();
+        }
+    }
+
+    /// Whether the spool has room for another stream.
+    fn room(&self) -> Result<(), String> {
+        let free = self.shared.spool.free_bytes().map_err(|err| err.to_string())?;
+        let least = self.shared.settings.spool_min_free;
+        if free >= least {
+            return Ok(());
+        }
+        Err(format!(
+            "the spool has {} MiB free, less than SPOOL_MIN_FREE ({} MiB): no new stream is recorded; free some space",
+            free >> 20,
+            least >> 20
+        ))
+    }
+}
+
+impl Receiver for Recorder {
+    fn deliver(&self, delivery: Delivery) -> Pin<Box<dyn Future<Output = Result<(), NotTaken>> + Send + '_>> {
+        Box::pin(async move {
+            if self.shared.cancel.is_cancelled() {
+                return Err(NotTaken("the recorder is shutting down".into()));
+            }
+            match delivery.event.clone() {
+                Event::Started(started) => self.started(*started, &delivery).await,
+                Event::Stopped { stream, event_ts, stop_reason } => {
+                    self.stopped(&stream.stream_id, event_ts, stop_reason, &delivery).await
+                }
+                Event::Interrupted { stream, .. } => {
+                    self.interrupted(&stream.stream_id, &delivery).await;
+                    Ok(())
+                }
+                Event::Other { name } => {
+                    tracing::info!(name, "an event that asks for nothing");
+                    Ok(())
+                }
+                Event::UrlValidation { .. } => Ok(()),
+            }
+        })
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.shared.cancel.is_cancelled() {
+            return Err("shutting down".into());
+        }
+        self.room()
+    }
+}
+
+async fn keep_start(folder: Folder, delivery: &Delivery) -> Result<(), NotTaken> {
+    let body = delivery.body.clone();
+    blocking(move || folder.keep_start_event(&body)).await
+}
+
+/// Runs file operations where they may block.
+async fn blocking<E: std::fmt::Display + Send + 'static>(
+    work: impl FnOnce() -> Result<(), E> + Send + 'static,
+) -> Result<(), NotTaken> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(|err| NotTaken(err.to_string())),
+        Err(err) => Err(NotTaken(err.to_string())),
+    }
+}

@@ -1,0 +1,286 @@
+//! One recording: capture and render side by side, then publish, then forget.
+//!
+//! Each stage leaves its result in the spool, so that a recording can be picked up at any of them.
+
+use super::spool::{Done, Folder, write_durably};
+use super::{Live, Shared};
+use crate::capture;
+use crate::clock;
+use crate::events::Delivery;
+use crate::journal::{self, Journal, Note, Progress, read};
+use crate::protocol::event::Started;
+use crate::protocol::link::{Link, Now, Settings as LinkSettings};
+use crate::protocol::message::Identity;
+use crate::protocol::signature;
+use crate::render::{self, Job};
+use crate::store::uploader::PublishPlan;
+use anyhow::Context;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tracing::Instrument;
+
+/// Waits between attempts at rendering; the last one repeats.
+const RENDER_AGAIN: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(60)];
+
+/// After a longer silence than this a stream is not joined again. Zoom gives up after 60 to 65 s; clocks may be adjusted.
+const HELD_BY_ZOOM: Duration = Duration::from_secs(180);
+
+pub(super) struct Recording {
+    shared: Arc<Shared>,
+    started: Started,
+    folder: Folder,
+}
+
+impl Recording {
+    pub(super) fn new(shared: Arc<Shared>, started: Started, folder: Folder) -> Self {
+        Self { shared, started, folder }
+    }
+
+    /// Begins a recording. Once this returns, a crash does not lose it.
+    pub(super) async fn start(self, delivery: &Delivery) -> anyhow::Result<Live> {
+        let link = self.link()?;
+        let body = String::from_utf8(delivery.body.to_vec())?;
+        let journal = self.open_journal(delivery.received_ms, body).await?;
+        tracing::info!(
+            stream_id = %self.started.stream.stream_id, product = self.started.stream.product.as_str(),
+            "recording started"
+        );
+        Ok(self.go_live(link, journal))
+    }
+
+    /// Goes on where an earlier run stopped. Returns how to reach the capture, if the stream is joined again.
+    pub(super) async fn resume(self) -> anyhow::Result<Option<Live>> {
+        if let Some(plan) = read_plan(&self.folder) {
+            self.spawn(|recording| async move { recording.publish(plan).await });
+            return Ok(None);
+        }
+        let folder = self.folder.clone();
+        let state = tokio::task::spawn_blocking(move || state_of(&folder.journal())).await??;
+        let gone = match (state, self.link()) {
+            (JournalState::Ended, _) => None,
+            (JournalState::Running, Ok(link)) => {
+                tracing::info!(stream_id = %self.started.stream.stream_id, "joining again a stream that an earlier run recorded");
+                let journal = self.open_journal(clock::unix_ms(), Note::Resumed.to_json()).await?;
+                return Ok(Some(self.go_live(link, journal)));
+            }
+            (JournalState::Running, Err(err)) => Some(format!("the stream cannot be joined again: {err:#}")),
+            (JournalState::Old, _) => Some("the recorder was down for longer than Zoom holds a stream".to_owned()),
+        };
+        if let Some(why) = gone {
+            tracing::warn!(stream_id = %self.started.stream.stream_id, why, "finishing what an earlier run recorded");
+            let note = Note::Ended { source: "down".into(), reason: None };
+            self.open_journal(clock::unix_ms(), note.to_json()).await?.close().await?;
+        }
+        let closed = read::chunks(&self.folder.journal())?.last().map_or(0, |chunk| chunk.number);
+        self.spawn(|recording| async move {
+            let (_writer, progress) = watch::channel(Progress { closed, ended: true });
+            recording.render_and_publish(progress).await;
+        });
+        Ok(None)
+    }
+
+    async fn open_journal(&self, t_ms: i64, first: String) -> anyhow::Result<Journal> {
+        let disk = self.shared.disk.clone();
+        let dir = self.folder.journal();
+        Ok(tokio::task::spawn_blocking(move || disk.open(&dir, t_ms, &first)).await??)
+    }
+
+    fn go_live(self, link: Link, journal: Journal) -> Live {
+        let (commands, inbox) = mpsc::channel(16);
+        let live = Live { commands, journal: journal.clone() };
+        self.spawn(|recording| async move { recording.capture(link, journal, inbox).await });
+        live
+    }
+
+    fn spawn<F: Future<Output = ()> + Send + 'static>(self, work: impl FnOnce(Self) -> F) {
+        let span = tracing::info_span!("recording", id = %self.folder.id());
+        let tasks = self.shared.tasks.clone();
+        tasks.spawn(work(self).instrument(span));
+    }
+
+    fn link(&self) -> anyhow::Result<Link> {
+        let settings = &self.shared.settings;
+        let url = settings.allowed_hosts.check(&self.started.signaling_url)?;
+        let link = LinkSettings {
+            media: settings.media.clone(),
+            allowed_hosts: settings.allowed_hosts.clone(),
+            timing: settings.timing,
+        };
+        let now = Now { instant: Instant::now(), unix_ms: clock::unix_ms() };
+        Ok(Link::new(link, self.identities()?, url, now))
+    }
+
+    /// The product's own key first, then what servers are said to want in its place.
+    fn identities(&self) -> anyhow::Result<Vec<Identity>> {
+        let product = self.started.stream.product;
+        let credentials = self.shared.settings.credentials(product).context("no credentials for this product")?;
+        let own = (self.started.id_key, self.started.id.clone());
+        let mut keys = vec![own.clone()];
+        keys.extend(self.started.other_id.clone());
+        if own.0 != "meeting_uuid" {
+            keys.push(("meeting_uuid", own.1));
+        }
+        let stream_id = &self.started.stream.stream_id;
+        Ok(keys
+            .into_iter()
+            .map(|(id_key, id)| Identity {
+                id_key,
+                signature: signature::handshake(
+                    &credentials.id,
+                    credentials.secret.expose(),
+                    id.as_str(),
+                    stream_id.as_str(),
+                ),
+                id,
+                stream_id: stream_id.clone(),
+            })
+            .collect())
+    }
+
+    /// Captures and renders until the stream has ended, then publishes.
+    async fn capture(self, link: Link, journal: Journal, commands: mpsc::Receiver<capture::Command>) {
+        let cancel = self.shared.cancel.clone();
+        let progress = journal.progress();
+        let capture = async {
+            let summary = capture::run(link, &self.shared.dialer, &journal, commands, cancel.clone()).await;
+            let safe = if summary.ended.is_some() { journal.close().await } else { journal.sync().await };
+            if let Err(err) = safe {
+                tracing::error!(err = %err, "the end of the journal may not survive a power loss");
+            }
+            match summary.ended {
+                Some(ended) => tracing::info!(
+                    source = ended.source.as_str(),
+                    reason = ended.reason,
+                    messages = summary.messages,
+                    bytes = summary.bytes,
+                    unparsed = summary.unparsed,
+                    "stream ended"
+                ),
+                None => tracing::info!("sockets dropped; the recording goes on at the next start"),
+            }
+        };
+        tokio::join!(capture, self.render_and_publish(progress));
+    }
+
+    /// Ends early, with everything left in the spool, if the recorder is shut down.
+    async fn render_and_publish(&self, progress: watch::Receiver<Progress>) {
+        let work = async {
+            let plan = self.render(progress).await;
+            self.publish_plan(plan).await;
+        };
+        self.shared.cancel.run_until_cancelled(work).await;
+    }
+
+    async fn publish(self, plan: PublishPlan) {
+        self.shared.cancel.run_until_cancelled(self.publish_plan(plan)).await;
+    }
+
+    /// Renders, however often it takes: the journal is still there.
+    async fn render(&self, progress: watch::Receiver<Progress>) -> PublishPlan {
+        let mut attempt = 0;
+        loop {
+            match self.render_once(progress.clone()).await {
+                Ok(plan) => return plan,
+                Err(err) => {
+                    let delay = RENDER_AGAIN[attempt.min(RENDER_AGAIN.len() - 1)];
+                    attempt += 1;
+                    tracing::error!(
+                        err = format!("{err:#}"),
+                        attempt,
+                        delay_ms = delay.as_millis() as u64,
+                        "rendering failed; nothing is lost, it is done again from the journal"
+                    );
+                    tokio::time::sleep(delay).await;
+                }
+            }
+        }
+    }
+
+    async fn render_once(&self, progress: watch::Receiver<Progress>) -> anyhow::Result<PublishPlan> {
+        let job = Job {
+            recording_id: self.folder.id().clone(),
+            spool: self.folder.dir().to_owned(),
+            journal: self.folder.journal(),
+            work: self.folder.render(),
+            out: self.folder.out(),
+        };
+        let shared = &self.shared;
+        let plan = render::run(&shared.settings.render, &shared.ffmpeg, &job, progress, &shared.renders).await?;
+        let json = serde_json::to_vec_pretty(&plan)?;
+        let path = self.folder.out().join("plan.json");
+        tokio::task::spawn_blocking(move || write_durably(&path, &json)).await??;
+        Ok(plan)
+    }
+
+    async fn publish_plan(&self, plan: PublishPlan) {
+        let folder = plan.folder.to_string();
+        let objects = plan.files.len();
+        if let Err(err) = self.shared.uploader.publish(&plan, &|_| {}, &self.shared.cancel).await {
+            tracing::error!(err = %err, "publishing stopped; the files stay in the spool for the next start");
+            return;
+        }
+        let done = Done {
+            stream_id: self.started.stream.stream_id.clone(),
+            ordinal: self.folder.id().ordinal(),
+            until_ts: self.started.event_ts,
+            folder: Some(folder.clone()),
+            at_ms: clock::unix_ms(),
+        };
+        let spool_folder = self.folder.clone();
+        match tokio::task::spawn_blocking(move || spool_folder.finish(&done)).await {
+            Ok(Ok(())) => tracing::info!(folder, objects, "published"),
+            Ok(Err(err)) => {
+                tracing::error!(err = %err, "published, but the spool could not be tidied; it is tried again at the next start")
+            }
+            Err(err) => tracing::error!(err = %err, "published, but tidying the spool panicked"),
+        }
+    }
+}
+
+fn read_plan(folder: &Folder) -> Option<PublishPlan> {
+    let bytes = std::fs::read(folder.out().join("plan.json")).ok()?;
+    let mut plan: PublishPlan = serde_json::from_slice(&bytes)
+        .inspect_err(|err| tracing::warn!(err = %err, "plan.json is not readable; rendering again"))
+        .ok()?;
+    // The spool may have been moved since.
+    plan.spool = folder.dir().to_owned();
+    for file in &mut plan.files {
+        file.path = folder.out().join(file.path.file_name()?);
+    }
+    Some(plan)
+}
+
+/// How an earlier run left a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum JournalState {
+    /// The end of the stream is noted.
+    Ended,
+    /// Zoom may still hold the stream.
+    Running,
+    /// It was written to so long ago that Zoom does not.
+    Old,
+}
+
+fn state_of(dir: &Path) -> Result<JournalState, journal::Error> {
+    if !dir.exists() {
+        return Ok(JournalState::Running);
+    }
+    let chunks = read::chunks(dir)?;
+    for chunk in chunks.iter().rev().take(2) {
+        let bytes = chunk.read()?;
+        let ended = read::lines(&bytes, chunk.open).flatten().any(|line| {
+            line.conn == journal::EVENT
+                && matches!(line.body, read::Body::Json(json)
+                    if matches!(serde_json::from_slice(json), Ok(Note::Ended { .. })))
+        });
+        if ended {
+            return Ok(JournalState::Ended);
+        }
+    }
+    let written = chunks.last().and_then(|chunk| chunk.path.metadata().and_then(|meta| meta.modified()).ok());
+    let age = written.and_then(|at| at.elapsed().ok());
+    Ok(if age.is_some_and(|age| age > HELD_BY_ZOOM) { JournalState::Old } else { JournalState::Running })
+}

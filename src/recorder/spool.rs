@@ -1,0 +1,333 @@
+//! The spool: one folder a recording, and the lock that makes it ours.
+//!
+//! | in `SPOOL_DIR/<recording id>/` | what it is |
+//! |---|---|
+//! | `start.json` | the newest start event, as Zoom sent it. Written before the first one is answered |
+//! | `journal/` | what was received |
+//! | `render/` | work in progress; made again from the journal at any time |
+//! | `out/` | finished files with `plan.json`, once they are complete; what remains to be done is to publish them |
+//! | `done.json` | the recording is over and everything else is gone. Kept for [`REMEMBER`], so that an event that comes late does not start it again |
+//!
+//! Files appear by rename after fsync, so each is whole or absent.
+
+use crate::clock;
+use crate::ids::{RecordingId, StreamId};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a recording that is over is remembered. Zoom repeats events for 85 min.
+pub const REMEMBER: Duration = Duration::from_secs(24 * 3600);
+
+const DONE: &str = "done.json";
+
+/// Why the spool cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process has it.
+    #[error("the spool {path} is in use by process {owner}; stop that one, or give this one a SPOOL_DIR of its own")]
+    InUse {
+        /// The spool.
+        path: String,
+        /// What the lock file says about its owner.
+        owner: String,
+    },
+    /// A file operation failed.
+    #[error("{action} {path} failed; SPOOL_DIR must be a directory that this user can write to")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To what.
+        path: String,
+        #[source]
+        #[allow(missing_docs, reason = "the source says it")]
+        source: io::Error,
+    },
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.display().to_string();
+    move |source| Error::Io { action, path, source }
+}
+
+/// The spool of this process.
+#[derive(Debug)]
+pub struct Spool {
+    root: PathBuf,
+    _lock: File,
+}
+
+/// What is kept of a recording that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The stream.
+    pub stream_id: StreamId,
+    /// The how-manieth recording of the stream it was; 0 if it was stopped before it was started.
+    pub ordinal: u32,
+    /// No start event up to this time (Zoom's, Unix ms) starts it again.
+    pub until_ts: i64,
+    /// Where it was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// When this was written, in Unix ms.
+    pub at_ms: i64,
+}
+
+/// What an earlier run left.
+#[derive(Debug)]
+pub enum Left {
+    /// To be finished, or joined again.
+    Unfinished(Folder),
+    /// Over.
+    Done(Folder, Done),
+}
+
+impl Spool {
+    /// Makes `root` with mode 0700 if it is missing, and locks it for this process.
+    ///
+    /// # Errors
+    /// When another process has it, or it cannot be written to.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed("creating", root))?;
+        let path = root.join(".lock");
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed("opening", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut owner = String::new();
+                lock.read_to_string(&mut owner).map_err(failed("reading", &path))?;
+                return Err(Error::InUse { path: root.display().to_string(), owner: owner.trim().to_owned() });
+            }
+            Err(TryLockError::Error(err)) => return Err(failed("locking", &path)(err)),
+        }
+        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(failed("writing", &path))?;
+        Ok(Self { root: root.to_owned(), _lock: lock })
+    }
+
+    /// The folder of a recording, which need not exist.
+    pub fn folder(&self, id: RecordingId) -> Folder {
+        Folder { dir: self.root.join(id.as_str()), id }
+    }
+
+    /// Free bytes for this user on the spool's file system.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn free_bytes(&self) -> Result<u64, Error> {
+        let stat = rustix::fs::statvfs(&self.root).map_err(|err| failed("examining", &self.root)(err.into()))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// What earlier runs left. Folders that are no recordings are passed over, forgettable ones are removed.
+    ///
+    /// # Errors
+    /// When the spool cannot be listed.
+    pub fn left(&self) -> Result<Vec<Left>, Error> {
+        let mut left = Vec::new();
+        for entry in fs::read_dir(&self.root).map_err(failed("listing", &self.root))? {
+            let entry = entry.map_err(failed("listing", &self.root))?;
+            let Some(id) = entry.file_name().to_str().and_then(RecordingId::from_folder) else { continue };
+            let folder = self.folder(id);
+            if let Some(done) = folder.read_json::<Done>(DONE) {
+                if clock::unix_ms().saturating_sub(done.at_ms) > REMEMBER.as_millis() as i64 {
+                    folder.remove()?;
+                } else {
+                    left.push(Left::Done(folder, done));
+                }
+            } else if folder.dir.join("start.json").exists() {
+                left.push(Left::Unfinished(folder));
+            } else if folder.dir.is_dir() && !folder.journal().exists() {
+                // Nothing was promised to anybody yet.
+                folder.remove()?;
+            } else {
+                tracing::error!(dir = %folder.dir.display(), "a spool folder has a journal but no start.json; it is left alone");
+            }
+        }
+        Ok(left)
+    }
+}
+
+/// The folder of one recording in the spool.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    id: RecordingId,
+    dir: PathBuf,
+}
+
+impl Folder {
+    /// The recording.
+    pub fn id(&self) -> &RecordingId {
+        &self.id
+    }
+
+    /// The folder itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the journal is.
+    pub fn journal(&self) -> PathBuf {
+        self.dir.join("journal")
+    }
+
+    /// Where rendering works.
+    pub fn render(&self) -> PathBuf {
+        self.dir.join("render")
+    }
+
+    /// Where finished files wait to be published.
+    pub fn out(&self) -> PathBuf {
+        self.dir.join("out")
+    }
+
+    /// The newest start event's body.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn start_event(&self) -> Result<Vec<u8>, Error> {
+        let path = self.dir.join("start.json");
+        fs::read(&path).map_err(failed("reading", &path))
+    }
+
+    /// Keeps a start event's body, durably. A mark that the stream was stopped before it started goes.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub fn keep_start_event(&self, body: &[u8]) -> Result<(), Error> {
+        fs::create_dir_all(&self.dir).map_err(failed("creating", &self.dir))?;
+        self.write("start.json", body)?;
+        remove_file(&self.dir.join(DONE))
+    }
+
+    /// Marks the recording as over, then removes everything else of it.
+    ///
+    /// # Errors
+    /// When the mark cannot be made durable, or something cannot be removed; it can be called again.
+    pub fn finish(&self, done: &Done) -> Result<(), Error> {
+        fs::create_dir_all(&self.dir).map_err(failed("creating", &self.dir))?;
+        let json = serde_json::to_vec(done).expect("plain values are JSON");
+        self.write(DONE, &json)?;
+        for entry in fs::read_dir(&self.dir).map_err(failed("listing", &self.dir))? {
+            let path = entry.map_err(failed("listing", &self.dir))?.path();
+            match path.file_name() {
+                Some(name) if name == DONE => {}
+                _ if path.is_dir() => remove_dir(&path)?,
+                _ => remove_file(&path)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self) -> Result<(), Error> {
+        remove_dir(&self.dir)
+    }
+
+    fn read_json<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Option<T> {
+        let bytes = fs::read(self.dir.join(name)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        write_durably(&self.dir.join(name), bytes).map_err(failed("writing", &self.dir.join(name)))
+    }
+}
+
+/// Writes a file so that it is whole or absent, and there after a power loss.
+pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let staged = path.with_extension("tmp");
+    let mut file = File::create(&staged)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&staged, path)?;
+    File::open(dir)?.sync_all()?;
+    match dir.parent() {
+        Some(above) if !above.as_os_str().is_empty() => File::open(above)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+fn remove_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(err) if err.kind() != io::ErrorKind::NotFound => Err(failed("removing", path)(err)),
+        _ => Ok(()),
+    }
+}
+
+fn remove_dir(dir: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(dir) {
+        Err(err) if err.kind() != io::ErrorKind::NotFound => Err(failed("removing", dir)(err)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_spool_belongs_to_one_process_and_one_user() {
+        let tmp = tempfile::tempdir().unwrap();
+        let root = tmp.path().join("spool");
+        let spool = Spool::open(&root).unwrap();
+        assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
+        let refused = Spool::open(&root).unwrap_err().to_string();
+        assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
+        drop(spool);
+        Spool::open(&root).unwrap();
+    }
+
+    #[test]
+    fn what_is_left_is_found_by_its_files() {
+        let tmp = tempfile::tempdir().unwrap();
+        let spool = Spool::open(tmp.path()).unwrap();
+        let folder = |name: &str| spool.folder(RecordingId::from_folder(name).unwrap());
+        let done = |at_ms| Done { stream_id: StreamId::new("s"), ordinal: 1, until_ts: 5, folder: None, at_ms };
+
+        folder("running").keep_start_event(b"{}").unwrap();
+        folder("over").finish(&done(clock::unix_ms())).unwrap();
+        folder("forgotten").finish(&done(0)).unwrap();
+        fs::create_dir(tmp.path().join("nothing")).unwrap();
+        fs::create_dir_all(tmp.path().join("lost+found")).unwrap();
+
+        let mut left: Vec<String> = spool
+            .left()
+            .unwrap()
+            .iter()
+            .map(|left| match left {
+                Left::Unfinished(folder) => format!("unfinished {}", folder.id()),
+                Left::Done(folder, done) => format!("done {} {}", folder.id(), done.until_ts),
+            })
+            .collect();
+        left.sort();
+        assert_eq!(left, ["done over 5", "unfinished running"]);
+        assert!(!tmp.path().join("forgotten").exists() && !tmp.path().join("nothing").exists());
+        assert!(tmp.path().join("lost+found").exists());
+    }
+
+    #[test]
+    fn finishing_removes_all_but_the_mark() {
+        let tmp = tempfile::tempdir().unwrap();
+        let spool = Spool::open(tmp.path()).unwrap();
+        let folder = spool.folder(RecordingId::from_folder("r").unwrap());
+        folder.keep_start_event(b"{}").unwrap();
+        fs::create_dir_all(folder.journal()).unwrap();
+        fs::create_dir_all(folder.out()).unwrap();
+        fs::write(folder.dir().join("uploaded.ndjson"), "").unwrap();
+        let done = Done { stream_id: StreamId::new("s"), ordinal: 1, until_ts: 5, folder: Some("f".into()), at_ms: 1 };
+        folder.finish(&done).unwrap();
+        let names: Vec<_> = fs::read_dir(folder.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["done.json"]);
+        folder.finish(&done).unwrap();
+    }
+}

@@ -1,0 +1,113 @@
+//! The last step: track files become the files of the recording, by stream copy.
+
+use super::{Error, sound};
+use crate::ffmpeg::{Ffmpeg, args};
+use crate::ids::UserId;
+use crate::media::{Gap, GapCause};
+use crate::output::key::FolderParts;
+use crate::output::manifest::Manifest;
+use crate::output::{Folder, Object};
+use crate::protocol::event::Started;
+use crate::store::uploader::PlannedFile;
+use futures_util::future::try_join_all;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a copy may take: hours of media on a slow disk.
+const GRACE: Duration = Duration::from_secs(1800);
+/// How many participants' tracks are encoded at the same time.
+const PARTICIPANTS_AT_ONCE: usize = 2;
+/// AAC LC.
+const AAC: &str = "mp4a.40.2";
+
+/// Which tracks were made.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) has_sound: bool,
+    /// Whose sound is there by itself, with their names.
+    pub(super) participants: Vec<(UserId, Option<String>)>,
+    /// The codec of the camera pictures, if there are any.
+    pub(super) camera: Option<String>,
+    /// The codec of the shared screen, if there is one.
+    pub(super) share: Option<String>,
+    pub(super) duration_ms: u64,
+}
+
+/// Makes the files of the recording in `out`.
+pub(super) async fn run(
+    ffmpeg: &Ffmpeg,
+    work: &Path,
+    out: &Path,
+    made: &Made,
+    bitrate: u32,
+) -> Result<Vec<PlannedFile>, Error> {
+    let (sound, camera, share) = (work.join("audio.m4a"), work.join("video.mkv"), work.join("share.mkv"));
+    let mut files = Vec::new();
+    let mut add = |object: Object, codec: String| {
+        let path = out.join(object.name());
+        files.push(PlannedFile { object, path: path.clone(), duration_ms: Some(made.duration_ms), codec: Some(codec) });
+        path
+    };
+    if let Some(codec) = &made.camera {
+        if made.has_sound {
+            let path = add(Object::Recording, format!("{codec},{AAC}"));
+            ffmpeg.run("assembling recording.mp4", &args::assemble(&camera, &sound, &path), GRACE).await?;
+        } else {
+            let path = add(Object::Recording, codec.clone());
+            ffmpeg.run("assembling recording.mp4", &args::remux(&camera, &path), GRACE).await?;
+        }
+    }
+    if made.has_sound {
+        let path = add(Object::Audio, AAC.to_owned());
+        tokio::fs::rename(&sound, &path).await.map_err(Error::io("moving", &sound))?;
+    }
+    if !made.participants.is_empty() {
+        let dir = out.join("participants");
+        tokio::fs::create_dir_all(&dir).await.map_err(Error::io("creating", &dir))?;
+    }
+    let mut encodings = Vec::new();
+    for (user, name) in &made.participants {
+        let path = add(Object::Participant { user: user.clone(), name: name.clone() }, AAC.to_owned());
+        encodings.push(args::sound_file(&sound::participant_file(work, user), &path, bitrate));
+    }
+    for some in encodings.chunks(PARTICIPANTS_AT_ONCE) {
+        try_join_all(some.iter().map(|args| ffmpeg.run("encoding a participant", args, GRACE))).await?;
+    }
+    if let Some(codec) = &made.share {
+        let path = add(Object::Screenshare, codec.clone());
+        ffmpeg.run("assembling screenshare.mp4", &args::remux(&share, &path), GRACE).await?;
+    }
+    Ok(files)
+}
+
+/// The recording's folder in the bucket.
+pub(super) fn folder(manifest: &Manifest, started: &Started) -> Folder {
+    Folder::new(&FolderParts {
+        started_at: manifest.started_at,
+        meeting_id: started.meeting_id.as_deref(),
+        meeting_uuid: &started.id,
+        stream: &started.stream.stream_id,
+        ordinal: manifest.recording_id.ordinal(),
+    })
+}
+
+/// Why a recording with these gaps is not complete, a sentence each.
+pub(super) fn reasons(gaps: &[Gap]) -> Vec<String> {
+    let mut missing: BTreeMap<(GapCause, String), (usize, i64)> = BTreeMap::new();
+    for gap in gaps.iter().filter(|gap| !gap.cause.is_complete()) {
+        let sum = missing.entry((gap.cause, gap.track.to_string())).or_default();
+        sum.0 += 1;
+        sum.1 += gap.end.0 - gap.start.0;
+    }
+    let sentence = |((cause, track), (count, ms)): (&(GapCause, String), &(usize, i64))| {
+        let why = match cause {
+            GapCause::Connection => "the connection was down",
+            GapCause::NoKeyFrame => "pictures could not be decoded before the next key frame",
+            GapCause::Disk => "the spool's disk took nothing",
+            GapCause::NotSent | GapCause::Paused => "nothing was sent",
+        };
+        format!("{ms} ms of {track} are missing in {count} places: {why}.")
+    };
+    missing.iter().map(sentence).collect()
+}

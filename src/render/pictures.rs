@@ -1,0 +1,304 @@
+//! A picture track: access units to frames without a hole, and those into one Matroska file.
+//!
+//! Copied pictures, encoded ones and slates go through one writer, in order. The file is what ffmpeg is given when the
+//! recording is assembled; until then no child has to live for it.
+
+use super::Error;
+use crate::container::annexb::Splitter;
+use crate::container::matroska::{self, TrackSettings, Writer};
+use crate::ffmpeg::{Child, Ffmpeg, Output, args};
+use crate::media::{AccessUnit, PictureCodec, Pts, Timestamp, TrackKey};
+use crate::output::manifest::TrackSummary;
+use crate::timeline::admit::Admission;
+use crate::timeline::clock::{Clock, Place};
+use crate::timeline::gaps::Missing;
+use crate::timeline::h264::{NalKind, nals};
+use crate::timeline::image::Size;
+use crate::timeline::picture::{Frame, Settings, Track, What};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::Duration;
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt;
+
+/// How long an encoder may take to end after its input has.
+const GRACE: Duration = Duration::from_secs(60);
+/// How long making a slate may take.
+const SLATE_GRACE: Duration = Duration::from_secs(30);
+/// How much is gathered before it is written.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// The track up to where it has been rendered.
+#[derive(Debug)]
+pub(super) struct PictureTrack {
+    key: TrackKey,
+    admission: Admission<AccessUnit>,
+    track: Track,
+    any: bool,
+    paused: u64,
+    shown_ms: i64,
+    out: Vec<Frame>,
+}
+
+impl PictureTrack {
+    pub(super) fn new(key: TrackKey, settings: Settings) -> Self {
+        Self {
+            key,
+            admission: Admission::default(),
+            track: Track::new(settings),
+            any: false,
+            paused: 0,
+            shown_ms: 0,
+            out: Vec::new(),
+        }
+    }
+
+    /// Judges a picture's time; returns what may go on now.
+    pub(super) fn admit(&mut self, unit: AccessUnit) -> Vec<(Timestamp, AccessUnit)> {
+        let mut admitted = Vec::with_capacity(1);
+        self.admission.push(unit.timestamp, unit, &mut admitted);
+        admitted
+    }
+
+    /// What is still held back when nothing more comes, or before a mark.
+    pub(super) fn drain(&mut self) -> Vec<(Timestamp, AccessUnit)> {
+        self.admission.finish().into_iter().collect()
+    }
+
+    /// Puts a picture in its place.
+    pub(super) fn push(&mut self, clock: &Clock, unit: AccessUnit) {
+        match clock.place(unit.timestamp) {
+            Place::At(pts) => {
+                self.any = true;
+                self.track.push(pts, unit.codec, unit.data, &mut self.out);
+            }
+            Place::Paused | Place::BeforeZero => self.paused += 1,
+        }
+    }
+
+    pub(super) fn connection_lost(&mut self) {
+        self.track.connection_lost(&mut self.out);
+    }
+
+    pub(super) fn sharing(&mut self, on: bool, at: Pts) {
+        if on {
+            self.track.sharing_started(at);
+        } else {
+            self.track.sharing_stopped(at);
+        }
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.any
+    }
+
+    pub(super) fn last_end(&self) -> Pts {
+        self.track.last_end()
+    }
+
+    /// What is ready to be written.
+    pub(super) fn take(&mut self) -> Vec<Frame> {
+        let frames = std::mem::take(&mut self.out);
+        self.shown_ms += shown_ms(&frames);
+        frames
+    }
+
+    /// Fills the track up to `end`. Returns the rest to be written, what is missing, and a summary.
+    pub(super) fn finish(mut self, end: Pts) -> (Vec<Frame>, Missing, TrackSummary) {
+        let summary = self.track.finish(end, &mut self.out);
+        self.shown_ms += shown_ms(&self.out);
+        let missing_ms: i64 =
+            summary.missing.media.iter().chain(&summary.missing.key_frame).map(|span| span.ms()).sum();
+        let track = TrackSummary {
+            track: self.key,
+            received_ms: end.0.saturating_sub(missing_ms).max(0).unsigned_abs(),
+            filled_ms: missing_ms.clamp(0, end.0.max(0)).unsigned_abs(),
+            dropped_ms: 0,
+        };
+        (self.out, summary.missing, track)
+    }
+}
+
+fn shown_ms(frames: &[Frame]) -> i64 {
+    frames.iter().filter(|frame| frame.what != What::Slate).map(|frame| frame.duration_ms).sum()
+}
+
+/// The file of a track.
+pub(super) struct PictureFile {
+    file: File,
+    writer: Writer,
+    buffer: Vec<u8>,
+    canvas: Size,
+    slate: Option<Slate>,
+    encoding: Option<Encoding>,
+    /// Of the first picture or slate, as RFC 6381 writes it.
+    codec: Option<String>,
+    encoded: u64,
+}
+
+struct Slate {
+    data: Bytes,
+}
+
+/// A run of pictures on its way through an encoder.
+struct Encoding {
+    child: Child,
+    codec: PictureCodec,
+    input: Writer,
+    output: Splitter,
+    /// The frames that the encoder has been given and has not returned.
+    waiting: VecDeque<(Pts, i64)>,
+}
+
+impl PictureFile {
+    pub(super) async fn create(path: &Path, canvas: Size) -> Result<Self, Error> {
+        let file = File::create(path).await.map_err(Error::io("creating", path))?;
+        let writer =
+            Writer::new(TrackSettings { codec: PictureCodec::H264, width: canvas.width, height: canvas.height });
+        let mut buffer = Vec::new();
+        writer.header(&mut buffer);
+        Ok(Self { file, writer, buffer, canvas, slate: None, encoding: None, codec: None, encoded: 0 })
+    }
+
+    /// Writes frames in order. The very last one of the track says how long it is shown.
+    pub(super) async fn write(&mut self, ffmpeg: &Ffmpeg, frames: Vec<Frame>, is_last: bool) -> Result<(), Error> {
+        let count = frames.len();
+        for (index, frame) in frames.into_iter().enumerate() {
+            let duration = (is_last && index + 1 == count).then_some(frame.duration_ms);
+            match frame.what {
+                What::Copy(data) => {
+                    self.end_encoding().await?;
+                    self.put(frame.pts, frame.key, duration, &data)?;
+                }
+                What::Slate => {
+                    self.end_encoding().await?;
+                    let data = self.slate(ffmpeg).await?;
+                    self.put(frame.pts, true, duration, &data)?;
+                }
+                What::Encode(data, codec) => {
+                    self.encode(ffmpeg, codec, frame.pts, frame.key, frame.duration_ms, &data).await?;
+                }
+            }
+            if self.buffer.len() >= WRITE_BYTES {
+                self.flush().await?;
+            }
+        }
+        self.flush().await
+    }
+
+    /// Ends the file. Returns the codec of the track and how many pictures were encoded.
+    pub(super) async fn finish(mut self) -> Result<(Option<String>, u64), Error> {
+        self.end_encoding().await?;
+        self.flush().await?;
+        self.file.flush().await.map_err(|source| Error::write("the picture track", source))?;
+        Ok((self.codec, self.encoded))
+    }
+
+    fn put(&mut self, pts: Pts, is_key: bool, duration_ms: Option<i64>, data: &[u8]) -> Result<(), Error> {
+        if self.codec.is_none() {
+            self.codec = codec_of(data);
+        }
+        let duration_ms = duration_ms.and_then(|ms| u64::try_from(ms).ok());
+        let frame = matroska::Frame { pts, is_key, duration_ms, data };
+        Ok(self.writer.write(&frame, &mut self.buffer)?)
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        self.file.write_all(&self.buffer).await.map_err(|source| Error::write("the picture track", source))?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    async fn slate(&mut self, ffmpeg: &Ffmpeg) -> Result<Bytes, Error> {
+        if self.slate.is_none() {
+            let data = ffmpeg.run("making a slate", &args::slate(self.canvas()), SLATE_GRACE).await?;
+            self.slate = Some(Slate { data });
+        }
+        Ok(self.slate.as_ref().map(|slate| slate.data.clone()).unwrap_or_default())
+    }
+
+    fn canvas(&self) -> args::Canvas {
+        args::Canvas { width: self.canvas.width, height: self.canvas.height }
+    }
+
+    async fn encode(
+        &mut self,
+        ffmpeg: &Ffmpeg,
+        codec: PictureCodec,
+        pts: Pts,
+        is_key: bool,
+        duration_ms: i64,
+        data: &[u8],
+    ) -> Result<(), Error> {
+        if self.encoding.as_ref().is_some_and(|encoding| encoding.codec != codec) {
+            self.end_encoding().await?;
+        }
+        let encoding = match &mut self.encoding {
+            Some(encoding) => encoding,
+            None => {
+                let child = ffmpeg.spawn("encoding pictures", &args::encode(codec, self.canvas()), Output::Collect)?;
+                let track = TrackSettings { codec, width: self.canvas.width, height: self.canvas.height };
+                let mut encoding = Encoding {
+                    child,
+                    codec,
+                    input: Writer::new(track),
+                    output: Splitter::default(),
+                    waiting: VecDeque::new(),
+                };
+                let mut header = Vec::new();
+                encoding.input.header(&mut header);
+                encoding.child.write(&header).await?;
+                self.encoding.insert(encoding)
+            }
+        };
+        let mut bytes = Vec::with_capacity(data.len() + 32);
+        encoding.input.write(&matroska::Frame { pts, is_key, duration_ms: None, data }, &mut bytes)?;
+        encoding.waiting.push_back((pts, duration_ms));
+        encoding.child.write(&bytes).await?;
+        encoding.output.push(&encoding.child.take_output());
+        let mut ready = Vec::new();
+        while let Some(unit) = encoding.output.next_unit() {
+            ready.push((encoding.waiting.pop_front(), unit));
+        }
+        for (at, unit) in ready {
+            self.put_encoded(at, &unit)?;
+        }
+        Ok(())
+    }
+
+    async fn end_encoding(&mut self) -> Result<(), Error> {
+        let Some(mut encoding) = self.encoding.take() else { return Ok(()) };
+        let rest = encoding.child.finish(GRACE).await?;
+        encoding.output.push(&rest);
+        while let Some(unit) = encoding.output.next_unit() {
+            self.put_encoded(encoding.waiting.pop_front(), &unit)?;
+        }
+        if let Some(unit) = encoding.output.finish() {
+            self.put_encoded(encoding.waiting.pop_front(), &unit)?;
+        }
+        if !encoding.waiting.is_empty() {
+            tracing::warn!(
+                pictures = encoding.waiting.len(),
+                "pictures could not be decoded; the ones before are held"
+            );
+        }
+        Ok(())
+    }
+
+    fn put_encoded(&mut self, at: Option<(Pts, i64)>, unit: &crate::container::annexb::Unit) -> Result<(), Error> {
+        let Some((pts, duration_ms)) = at else {
+            return Err(Error::Encoder("more pictures came out of the encoder than went in"));
+        };
+        self.encoded += 1;
+        // Each says its duration: which one is the track's last is not known here, and it does no harm.
+        self.put(pts, unit.is_key, Some(duration_ms), &unit.data)
+    }
+}
+
+/// `avc1.` with profile, constraints and level out of the first SPS.
+fn codec_of(data: &[u8]) -> Option<String> {
+    let sps = nals(data).find(|nal| nal.kind() == NalKind::Sps)?;
+    let [_, profile, constraints, level, ..] = sps.bytes else { return None };
+    Some(format!("avc1.{profile:02x}{constraints:02x}{level:02x}"))
+}

@@ -1,0 +1,254 @@
+//! All tracks of a recording, from chunks of its journal to what is ready to be encoded and written.
+//!
+//! Nothing here waits for anything, so it runs where it may take its time. The result depends on the order of the
+//! journal's lines alone, not on how they are spread over chunks.
+
+use super::Settings;
+use super::facts::Facts;
+use super::items::{Item, Received, items};
+use super::pictures::PictureTrack;
+use super::sound::{Admitted, Pcm, SoundTracks};
+use crate::ids::UserId;
+use crate::journal::Note;
+use crate::media::{AccessUnit, Gap, Pts, Timestamp, TrackKey};
+use crate::output::manifest::TrackSummary;
+use crate::protocol::message::Medium;
+use crate::timeline::Span;
+use crate::timeline::clock::{Clock, PausePolicy};
+use crate::timeline::gaps::{Missing, Outages, attribute};
+use crate::timeline::image::Size;
+use crate::timeline::picture::{self, Frame, Mode};
+use std::num::NonZeroU32;
+
+/// The tracks up to where they have been rendered.
+#[derive(Debug)]
+pub(super) struct Tracks {
+    clock: Option<Clock>,
+    paused: PausePolicy,
+    sound: SoundTracks,
+    camera: PictureTrack,
+    share: PictureTrack,
+    facts: Facts,
+    /// What came before anything with a time of its own did.
+    early: Vec<Step>,
+}
+
+/// What is ready to be encoded and written.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    /// The mix.
+    pub(super) sound: Vec<Pcm>,
+    pub(super) participants: Vec<(UserId, Vec<Pcm>)>,
+    pub(super) camera: Vec<Frame>,
+    pub(super) share: Vec<Frame>,
+}
+
+/// All of a recording.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) ready: Ready,
+    pub(super) facts: Facts,
+    pub(super) zero: Option<Timestamp>,
+    pub(super) end: Pts,
+    pub(super) gaps: Vec<Gap>,
+    pub(super) tracks: Vec<TrackSummary>,
+    /// Whose sound came by itself, with their names.
+    pub(super) participants: Vec<(UserId, Option<String>)>,
+    pub(super) remarks: Vec<String>,
+}
+
+/// A packet is older than the zero that was rendered from: it has to be done again from this one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EarlierZero(pub(super) Timestamp);
+
+/// What happens to tracks, in order.
+#[derive(Debug)]
+enum Step {
+    Sound(Admitted),
+    Picture(Medium, AccessUnit),
+    Lost(Medium),
+    Paused(bool, Timestamp),
+    Sharing(bool, Timestamp),
+}
+
+impl Step {
+    /// The time of a packet.
+    fn timestamp(&self) -> Option<Timestamp> {
+        match self {
+            Self::Sound(packet) => Some(packet.timestamp),
+            Self::Picture(_, unit) => Some(unit.timestamp),
+            _ => None,
+        }
+    }
+}
+
+impl Tracks {
+    /// Tracks that start at `zero`, or at the earliest packet of the first chunk that has any.
+    pub(super) fn new(settings: &Settings, zero: Option<Timestamp>) -> Self {
+        let (width, height) = settings.canvas;
+        let pictures = |key, mode| {
+            let settings = picture::Settings {
+                mode,
+                encode: settings.video_encode,
+                canvas: Size { width, height },
+                fps: NonZeroU32::MIN.saturating_add(24),
+            };
+            PictureTrack::new(key, settings)
+        };
+        Self {
+            clock: zero.map(|zero| Clock::new(zero, settings.paused)),
+            paused: settings.paused,
+            sound: SoundTracks::default(),
+            camera: pictures(TrackKey::Camera, Mode::Camera),
+            share: pictures(TrackKey::Share, Mode::Share),
+            facts: Facts::default(),
+            early: Vec::new(),
+        }
+    }
+
+    /// Takes the next chunk.
+    pub(super) fn feed(&mut self, chunk: &[u8], open: bool) -> Result<Ready, EarlierZero> {
+        let mut steps = std::mem::take(&mut self.early);
+        for received in items(chunk, open) {
+            self.facts.push(&received);
+            self.judge(received, &mut steps);
+        }
+        self.take_steps(steps)
+    }
+
+    /// Ends all tracks at the same time.
+    pub(super) fn finish(mut self) -> Result<Whole, EarlierZero> {
+        let mut steps = std::mem::take(&mut self.early);
+        self.drain(Medium::Audio, &mut steps);
+        self.drain(Medium::Video, &mut steps);
+        self.drain(Medium::Share, &mut steps);
+        let mut ready = self.take_steps(steps)?;
+
+        let there = [self.sound.is_there(), self.camera.is_there(), self.share.is_there()];
+        let ends = [self.sound.last_end(), self.camera.last_end(), self.share.last_end()];
+        let end = there.iter().zip(ends).filter(|(there, _)| **there).map(|(_, end)| end).max().unwrap_or(Pts(0));
+        let clock = self.clock.unwrap_or_else(|| Clock::new(Timestamp(0), self.paused));
+        let outages = |medium| Outages {
+            disk: self.facts.disk(&clock),
+            connection: self.facts.down(medium, &clock),
+            paused: match self.paused {
+                PausePolicy::Cut => Vec::new(),
+                PausePolicy::Keep => pauses(&clock, end),
+            },
+        };
+        let (mut gaps, mut tracks, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
+        let sound = self.sound.finish(end);
+        ready.sound.extend(sound.mix);
+        remarks.extend(sound.remarks);
+        for (summary, missing) in sound.tracks {
+            let missing = Missing { media: missing, key_frame: Vec::new() };
+            gaps.extend(attribute(&summary.track, &missing, &outages(Medium::Audio)));
+            tracks.push(summary);
+        }
+        let mut participants = Vec::new();
+        for (user, name, rest) in sound.participants {
+            participants.push((user.clone(), name));
+            ready.participants.push((user, rest));
+        }
+        for (track, medium, frames) in
+            [(self.camera, Medium::Video, &mut ready.camera), (self.share, Medium::Share, &mut ready.share)]
+        {
+            if track.is_there() {
+                let (rest, missing, summary) = track.finish(end);
+                frames.extend(rest);
+                gaps.extend(attribute(&summary.track, &missing, &outages(medium)));
+                tracks.push(summary);
+            }
+        }
+        let zero = there.contains(&true).then(|| clock.zero());
+        Ok(Whole { ready, facts: self.facts, zero, end, gaps, tracks, participants, remarks })
+    }
+
+    /// Turns a received item into steps, with packets of unbelievable time held back.
+    fn judge(&mut self, received: Received, steps: &mut Vec<Step>) {
+        let before = steps.len();
+        match received.item {
+            Item::Sound { timestamp, speaker, name, bytes } => {
+                steps.extend(self.sound.admit(timestamp, speaker, name, &bytes).into_iter().map(Step::Sound));
+            }
+            Item::Parameters(Medium::Audio, params) => {
+                steps.extend(self.sound.parameters(&params).into_iter().map(Step::Sound));
+            }
+            Item::Picture(medium, unit) => {
+                let track = if medium == Medium::Share { &mut self.share } else { &mut self.camera };
+                steps.extend(track.admit(unit).into_iter().map(|(_, unit)| Step::Picture(medium, unit)));
+            }
+            Item::Paused(paused, at) => steps.push(Step::Paused(paused, at)),
+            Item::Sharing(on, at) => steps.push(Step::Sharing(on, at)),
+            Item::Note(Note::Lost { conn, .. }) => {
+                if let Some(medium) = Medium::ALL.into_iter().find(|medium| medium.as_str() == conn) {
+                    self.lost(medium, steps);
+                }
+            }
+            Item::Note(Note::Resumed) => {
+                for medium in [Medium::Audio, Medium::Video, Medium::Share] {
+                    self.lost(medium, steps);
+                }
+            }
+            _ => {}
+        }
+        // Only what came without delay tells the clocks' distance, so the newest of them does.
+        if let Some(timestamp) = steps[before..].iter().filter_map(Step::timestamp).max() {
+            self.facts.heard(received.t_ms, timestamp);
+        }
+    }
+
+    fn lost(&mut self, medium: Medium, steps: &mut Vec<Step>) {
+        self.drain(medium, steps);
+        steps.push(Step::Lost(medium));
+    }
+
+    /// Nothing will speak against what is held back.
+    fn drain(&mut self, medium: Medium, steps: &mut Vec<Step>) {
+        match medium {
+            Medium::Audio => {
+                steps.extend(self.sound.drain().into_iter().map(Step::Sound));
+            }
+            Medium::Video | Medium::Share => {
+                let track = if medium == Medium::Share { &mut self.share } else { &mut self.camera };
+                steps.extend(track.drain().into_iter().map(|(_, unit)| Step::Picture(medium, unit)));
+            }
+            Medium::Transcript | Medium::Chat => {}
+        }
+    }
+
+    fn take_steps(&mut self, steps: Vec<Step>) -> Result<Ready, EarlierZero> {
+        let earliest = steps.iter().filter_map(Step::timestamp).min();
+        let clock = match (&mut self.clock, earliest) {
+            (Some(clock), Some(earliest)) if earliest < clock.zero() => return Err(EarlierZero(earliest)),
+            (Some(clock), _) => clock,
+            (None, Some(earliest)) => self.clock.insert(Clock::new(earliest, self.paused)),
+            (None, None) => {
+                self.early = steps;
+                return Ok(Ready::default());
+            }
+        };
+        for step in steps {
+            match step {
+                Step::Sound(packet) => self.sound.push(clock, packet),
+                Step::Picture(Medium::Share, unit) => self.share.push(clock, unit),
+                Step::Picture(_, unit) => self.camera.push(clock, unit),
+                Step::Lost(Medium::Video) => self.camera.connection_lost(),
+                Step::Lost(Medium::Share) => self.share.connection_lost(),
+                Step::Lost(_) => {}
+                Step::Paused(true, at) => clock.pause(at),
+                Step::Paused(false, at) => clock.resume(at),
+                Step::Sharing(on, at) => self.share.sharing(on, clock.pts(at)),
+            }
+        }
+        let (sound, participants) = self.sound.take();
+        Ok(Ready { sound, participants, camera: self.camera.take(), share: self.share.take() })
+    }
+}
+
+/// When the session was paused, on the recording's timeline.
+fn pauses(clock: &Clock, end: Pts) -> Vec<Span> {
+    let span =
+        |(from, to): (Timestamp, Option<Timestamp>)| Span::new(clock.pts(from), to.map_or(end, |to| clock.pts(to)));
+    clock.pauses().into_iter().map(span).collect()
+}

@@ -1,0 +1,204 @@
+//! Accepts connections and leads each to its stream: `/signaling/<stream>`, `/media/<stream>/<medium>`, and the same
+//! behind `/failover<n>` once the stream has moved.
+
+use super::meeting::Meeting;
+use super::socket::{Received, Socket};
+use super::webhooks::id_key;
+use super::{Error, Progress, Settings, media, signaling};
+use crate::protocol::signature;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+
+/// How long a client may take from connecting to its handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// The streams that can be connected to.
+#[derive(Clone, Default)]
+pub(super) struct Registry(Arc<Mutex<HashMap<String, Arc<Meeting>>>>);
+
+impl Registry {
+    pub(super) fn add(&self, meeting: &Arc<Meeting>) {
+        self.map().insert(meeting.stream_id.clone(), meeting.clone());
+    }
+
+    pub(super) fn remove(&self, meeting: &Meeting) {
+        self.map().remove(&meeting.stream_id);
+    }
+
+    fn map(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Meeting>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn route(&self, path: &str) -> Option<(Arc<Meeting>, Destination)> {
+        let mut parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let generation = match parts.first()?.strip_prefix("failover") {
+            Some(n) => {
+                parts.remove(0);
+                n.parse().ok()?
+            }
+            None => 0,
+        };
+        let (stream, destination) = match parts.as_slice() {
+            ["signaling", stream] => (*stream, Destination::Signaling),
+            ["media", stream, key] => (*stream, Destination::Media((*key).to_owned())),
+            _ => return None,
+        };
+        let meeting = self.map().get(stream)?.clone();
+        // The server that the stream has left is dead.
+        (meeting.generation() == generation).then_some((meeting, destination))
+    }
+}
+
+enum Destination {
+    Signaling,
+    Media(String),
+}
+
+/// The listeners; dropping it stops accepting.
+pub(super) struct Server {
+    registry: Registry,
+    bases: Vec<String>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    pub(super) async fn bind(settings: &Arc<Settings>, progress: &Progress) -> Result<Self, Error> {
+        let mut server = Self { registry: Registry::default(), bases: Vec::new(), tasks: Vec::new() };
+        server.listen(settings, settings.listen).await?;
+        if !settings.script.failover_ms.is_empty() {
+            let any_port = SocketAddr::new(settings.listen.ip(), 0);
+            server.listen(settings, any_port).await?;
+        }
+        progress.note(&format!("being Zoom at {}", server.bases.join(" and ")));
+        Ok(server)
+    }
+
+    async fn listen(&mut self, settings: &Arc<Settings>, addr: SocketAddr) -> Result<(), Error> {
+        let failed = |source| Error::Listen { addr, source };
+        let listener = TcpListener::bind(addr).await.map_err(failed)?;
+        let own = listener.local_addr().map_err(failed)?;
+        let base = settings.advertise.clone().unwrap_or_else(|| format!("ws://{own}"));
+        self.bases.push(base.trim_end_matches('/').to_owned());
+        let (registry, settings) = (self.registry.clone(), settings.clone());
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                match listener.accept().await {
+                    Ok((tcp, _)) => {
+                        tokio::spawn(connect(tcp, registry.clone(), settings.clone()));
+                    }
+                    // Out of files, most likely: some will close.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        }));
+        Ok(())
+    }
+
+    pub(super) fn registry(&self) -> Registry {
+        self.registry.clone()
+    }
+
+    pub(super) fn bases(&self) -> Vec<String> {
+        self.bases.clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        for (_, meeting) in self.registry.map().drain() {
+            meeting.abandoned.cancel();
+        }
+    }
+}
+
+#[expect(clippy::result_large_err, reason = "the signature is tungstenite's")]
+async fn connect(tcp: TcpStream, registry: Registry, settings: Arc<Settings>) {
+    // Small messages are not to wait for each other.
+    tcp.set_nodelay(true).ok();
+    let mut route = None;
+    let callback = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
+        route = registry.route(request.uri().path());
+        if route.is_some() {
+            return Ok(response);
+        }
+        let mut refused = ErrorResponse::new(Some("no such stream".into()));
+        *refused.status_mut() = http::StatusCode::NOT_FOUND;
+        Err(refused)
+    };
+    let accepting = tokio_tungstenite::accept_hdr_async(tcp, callback);
+    let Ok(Ok(ws)) = tokio::time::timeout(HANDSHAKE, accepting).await else {
+        return;
+    };
+    let Some((meeting, destination)) = route else { return };
+    let socket = Socket::new(ws, settings);
+    let (tasks, abandoned) = (meeting.tasks.clone(), meeting.abandoned.clone());
+    let serving = async move {
+        match destination {
+            Destination::Signaling => signaling::serve(meeting, socket).await,
+            Destination::Media(key) => media::serve(meeting, socket, key).await,
+        }
+    };
+    abandoned.run_until_cancelled(tasks.track_future(serving)).await;
+}
+
+impl Socket {
+    /// The client's first message; `None` if it is none that can be read, or comes too late.
+    pub(super) async fn handshake(&mut self) -> Option<Value> {
+        let waiting = async {
+            loop {
+                match self.receive().await {
+                    Received::Json(message) => return Some(message),
+                    Received::Nothing => {}
+                    Received::Bad(_) | Received::Gone => return None,
+                }
+            }
+        };
+        tokio::time::timeout(HANDSHAKE, waiting).await.ok().flatten()
+    }
+}
+
+/// What a handshake says about who is calling.
+pub(super) enum Identity {
+    Good,
+    /// Closed with 1000 and no message, as Zoom does.
+    Silent(&'static str),
+    Status(i64, &'static str),
+}
+
+/// Checks version, ids and signature of either handshake.
+pub(super) fn check_identity(meeting: &Meeting, request: &Value) -> Identity {
+    let settings = &meeting.settings;
+    if request["protocol_version"] != 1 {
+        return Identity::Silent("protocol_version is not 1");
+    }
+    let Some(stream_id) = request["rtms_stream_id"].as_str() else {
+        return Identity::Status(4, "INVALID_PAYLOAD: rtms_stream_id");
+    };
+    if stream_id != meeting.stream_id {
+        return Identity::Status(2, "INVALID_RTMS_STREAM_ID");
+    }
+    let ids = [id_key(settings.product), "meeting_uuid"];
+    let Some(id) = ids.iter().find_map(|key| request[key].as_str()) else {
+        return Identity::Status(4, "INVALID_PAYLOAD: no id");
+    };
+    let credentials = &settings.credentials;
+    let expected = signature::handshake(
+        &credentials.client_id,
+        &credentials.client_secret,
+        &meeting.meeting_id,
+        &meeting.stream_id,
+    );
+    if id != meeting.meeting_id || request["signature"] != expected.as_str() {
+        return Identity::Silent("wrong signature or meeting");
+    }
+    Identity::Good
+}

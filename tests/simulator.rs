@@ -1,0 +1,881 @@
+//! The simulator against a strict client of its own, so that what it claims can be believed when a recorder is
+//! measured by it.
+
+use futures_util::{SinkExt, StreamExt};
+use hmac::{Hmac, KeyInit, Mac};
+use rtms_recorder::protocol::message::Medium;
+use rtms_recorder::simulator::{
+    self, Binary, Credentials, Cut, Duplicates, MeetingSummary, Progress, Quirks, Script, Settings, Size, Span, Target,
+};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use warp::Filter;
+
+type Ws = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+const ID: &str = "demoClientId";
+const SECRET: &str = "demo-client-secret";
+const TOKEN: &str = "demo-secret-token";
+
+fn hex_hmac(key: &str, text: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
+    mac.update(text.as_bytes());
+    mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn settings(to: &str) -> Settings {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| rustls::crypto::ring::default_provider().install_default().unwrap());
+    let credentials = Credentials { client_id: ID.into(), client_secret: SECRET.into(), secret_token: TOKEN.into() };
+    Settings {
+        length: Some(Duration::from_secs(6)),
+        speed: 4.0,
+        size: Size { width: 160, height: 90 },
+        kbit_per_s: 200,
+        ..Settings::new(credentials, to)
+    }
+}
+
+fn start(settings: Settings) -> JoinHandle<Result<simulator::Summary, simulator::Error>> {
+    tokio::spawn(simulator::run(settings, Progress::silent()))
+}
+
+async fn one(run: JoinHandle<Result<simulator::Summary, simulator::Error>>) -> MeetingSummary {
+    let summary = timeout(Duration::from_secs(30), run).await.unwrap().unwrap().unwrap();
+    summary.meetings.into_iter().next().unwrap()
+}
+
+fn span(start_ms: i64, end_ms: i64) -> Span {
+    Span { start_ms, end_ms }
+}
+
+// The webhook's end.
+
+struct Posted {
+    event: Value,
+    signed: bool,
+}
+
+/// Takes webhooks; answers with `status`, and with `challenge` to the URL validation.
+fn webhook(status: u16) -> (String, mpsc::UnboundedReceiver<Posted>) {
+    let (tx, rx) = mpsc::unbounded_channel();
+    let route = warp::post()
+        .and(warp::path("webhook"))
+        .and(warp::header::<String>("x-zm-signature"))
+        .and(warp::header::<String>("x-zm-request-timestamp"))
+        .and(warp::body::bytes())
+        .map(move |signature: String, timestamp: String, body: warp::hyper::body::Bytes| {
+            let text = std::str::from_utf8(&body).unwrap();
+            let event: Value = serde_json::from_str(text).unwrap();
+            let expected = format!("v0={}", hex_hmac(TOKEN, &format!("v0:{timestamp}:{text}")));
+            let now = chrono::Utc::now().timestamp();
+            let fresh = (now - timestamp.parse::<i64>().unwrap()).abs() < 5;
+            let answer = match event["payload"]["plainToken"].as_str() {
+                Some(plain) => json!({"plainToken": plain, "encryptedToken": hex_hmac(TOKEN, plain)}).to_string(),
+                None => String::new(),
+            };
+            tx.send(Posted { event, signed: signature == expected && fresh }).ok();
+            http::Response::builder().status(status).body(answer).unwrap()
+        });
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    tokio::spawn(warp::serve(route).incoming(listener).run());
+    (format!("http://{addr}/webhook"), rx)
+}
+
+// One socket at a time.
+
+#[derive(Clone)]
+struct Stream {
+    url: String,
+    stream: String,
+    meeting: String,
+}
+
+impl Stream {
+    fn of(event: &Value) -> Self {
+        let payload =
+            if event["payload"]["object"].is_object() { &event["payload"]["object"] } else { &event["payload"] };
+        let text = |key: &str| payload[key].as_str().unwrap().to_owned();
+        Self { url: text("server_urls"), stream: text("rtms_stream_id"), meeting: text("meeting_uuid") }
+    }
+
+    fn hello(&self, msg_type: i64) -> Value {
+        let signature = hex_hmac(SECRET, &format!("{ID},{},{}", self.meeting, self.stream));
+        json!({
+            "msg_type": msg_type, "protocol_version": 1, "sequence": 1, "meeting_uuid": self.meeting,
+            "rtms_stream_id": self.stream, "signature": signature,
+        })
+    }
+
+    async fn signaling(&self) -> (Ws, Value) {
+        let mut ws = dial(&self.url).await;
+        send(&mut ws, &self.hello(1)).await;
+        let answer = receive(&mut ws).await.unwrap();
+        assert_eq!((&answer["msg_type"], &answer["status_code"]), (&json!(2), &json!(0)), "{answer}");
+        (ws, answer["media_server"]["server_urls"].clone())
+    }
+
+    fn media_hello(&self, bits: i64, params: Value) -> Value {
+        let mut hello = self.hello(3);
+        hello["media_type"] = bits.into();
+        hello["media_params"] = params;
+        hello
+    }
+}
+
+async fn dial(url: &str) -> Ws {
+    tokio_tungstenite::connect_async(url).await.unwrap().0
+}
+
+async fn send(ws: &mut Ws, message: &Value) {
+    // A socket that is being closed is noticed when it is read.
+    ws.send(Message::text(message.to_string())).await.ok();
+}
+
+/// The next JSON message, or the close code (1006 without a close frame).
+async fn receive(ws: &mut Ws) -> Result<Value, u16> {
+    loop {
+        let message = timeout(Duration::from_secs(10), ws.next()).await.expect("nothing for 10 s");
+        let bytes = match message {
+            Some(Ok(Message::Text(text))) => text.as_bytes().to_vec(),
+            Some(Ok(Message::Binary(bytes))) => bytes.to_vec(),
+            Some(Ok(Message::Close(frame))) => return Err(frame.map_or(1005, |f| f.code.into())),
+            Some(Ok(_)) => continue,
+            Some(Err(_)) | None => return Err(1006),
+        };
+        match serde_json::from_slice(&bytes) {
+            Ok(value) => return Ok(value),
+            Err(_) => return Ok(json!({"garbage": bytes.len()})),
+        }
+    }
+}
+
+/// The next message of this type; others are passed over.
+async fn receive_type(ws: &mut Ws, msg_type: i64) -> Value {
+    loop {
+        let message = receive(ws).await.unwrap();
+        if message["msg_type"] == msg_type {
+            return message;
+        }
+    }
+}
+
+async fn started(posted: &mut mpsc::UnboundedReceiver<Posted>) -> Stream {
+    let first = timeout(Duration::from_secs(20), posted.recv()).await.unwrap().unwrap();
+    Stream::of(&first.event)
+}
+
+// A whole recorder that reconnects to everything at once.
+
+#[derive(Default)]
+struct Heard {
+    media: Mutex<BTreeMap<i64, Vec<Value>>>,
+    signaling: Mutex<Vec<Value>>,
+    ended: AtomicBool,
+    urls: Mutex<Option<Value>>,
+    to_signaling: Mutex<Option<mpsc::UnboundedSender<Value>>>,
+}
+
+impl Heard {
+    fn of(&self, msg_type: i64) -> Vec<Value> {
+        self.media.lock().unwrap().get(&msg_type).cloned().unwrap_or_default()
+    }
+
+    fn timestamps(&self, msg_type: i64) -> Vec<i64> {
+        let all = self.of(msg_type);
+        all.iter().map(|m| number(&m["content"]["timestamp"])).collect()
+    }
+
+    fn payload(&self, msg_type: i64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for message in self.of(msg_type) {
+            let data = message["content"]["data"].as_str().unwrap();
+            let data = base64_simd::STANDARD.decode_to_vec(data).unwrap();
+            assert_eq!(data.len() as i64, number(&message["content"]["length"]));
+            bytes.extend(data);
+        }
+        bytes
+    }
+
+    fn events(&self, event_type: i64) -> usize {
+        let log = self.signaling.lock().unwrap();
+        log.iter().filter(|m| m["msg_type"] == 6 && m["event"]["event_type"] == event_type).count()
+    }
+
+    fn states(&self, msg_type: i64) -> Vec<i64> {
+        let log = self.signaling.lock().unwrap();
+        log.iter().filter(|m| m["msg_type"] == msg_type).map(|m| number(&m["state"])).collect()
+    }
+}
+
+/// The answer to a keep-alive: its timestamp, or any if it has none.
+fn alive(asked: &Value) -> Value {
+    json!({"msg_type": 13, "timestamp": if asked["timestamp"].is_null() { json!(1) } else { asked["timestamp"].clone() }})
+}
+
+fn number(value: &Value) -> i64 {
+    value.as_i64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(-1)
+}
+
+fn params() -> Value {
+    json!({
+        "audio": {"content_type": 2, "sample_rate": 1, "channel": 1, "codec": 1, "data_opt": 1, "send_rate": 100},
+        "video": {"content_type": 3, "codec": 7, "resolution": 2, "data_opt": 3, "fps": 25},
+        "deskshare": {"content_type": 3, "codec": 5, "resolution": 3, "fps": 1},
+        "transcript": {"content_type": 5}, "chat": {"content_type": 5},
+    })
+}
+
+/// Records everything of one stream; started events tell it where to go.
+fn record(mut posted: mpsc::UnboundedReceiver<Posted>, params: Value) -> Arc<Heard> {
+    let heard = Arc::new(Heard::default());
+    let shared = heard.clone();
+    tokio::spawn(async move {
+        let mut tasks = Vec::<JoinHandle<()>>::new();
+        let mut seen = std::collections::HashSet::new();
+        while let Some(post) = posted.recv().await {
+            assert!(post.signed);
+            let name = post.event["event"].as_str().unwrap();
+            let new = seen.insert(number(&post.event["event_ts"]));
+            let again = name.ends_with("interrupted") || (name.ends_with("started") && new);
+            if !again || shared.ended.load(Ordering::SeqCst) {
+                continue;
+            }
+            for task in tasks.drain(..) {
+                task.abort();
+            }
+            if name.ends_with("started") {
+                shared.urls.lock().unwrap().replace(json!(Stream::of(&post.event).url));
+            }
+            let base = shared.urls.lock().unwrap().clone().unwrap();
+            let mut stream = STREAM.with_event(&post.event);
+            stream.url = base.as_str().unwrap().to_owned();
+            tasks.push(tokio::spawn(signaling_loop(stream.clone(), shared.clone(), params.clone())));
+        }
+    });
+    heard
+}
+
+/// Started events carry everything; interrupted ones lack the address.
+struct FromEvent;
+const STREAM: FromEvent = FromEvent;
+impl FromEvent {
+    fn with_event(&self, event: &Value) -> Stream {
+        let text = |key: &str| event["payload"][key].as_str().unwrap_or_default().to_owned();
+        Stream { url: String::new(), stream: text("rtms_stream_id"), meeting: text("meeting_uuid") }
+    }
+}
+
+async fn signaling_loop(stream: Stream, heard: Arc<Heard>, params: Value) {
+    while !heard.ended.load(Ordering::SeqCst) {
+        let Ok((mut ws, _)) = tokio_tungstenite::connect_async(&stream.url).await else {
+            sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        send(&mut ws, &stream.hello(1)).await;
+        let Ok(answer) = receive(&mut ws).await else { continue };
+        if number(&answer["status_code"]) != 0 {
+            sleep(Duration::from_millis(50)).await;
+            continue;
+        }
+        let events: Vec<Value> = [2, 3, 4, 5, 6].map(|n| json!({"event_type": n, "subscribe": true})).to_vec();
+        send(&mut ws, &json!({"msg_type": 5, "events": events})).await;
+        let (tx, mut rx) = mpsc::unbounded_channel();
+        *heard.to_signaling.lock().unwrap() = Some(tx);
+        let urls = answer["media_server"]["server_urls"].clone();
+        let mut media = tokio::task::JoinSet::new();
+        for medium in Medium::ALL {
+            if params.get(medium.params_key()).is_some() {
+                let url = urls[medium.params_key()].as_str().unwrap().to_owned();
+                media.spawn(media_loop(stream.clone(), heard.clone(), url, medium, params.clone()));
+            }
+        }
+        loop {
+            let message = tokio::select! {
+                Some(message) = rx.recv() => { send(&mut ws, &message).await; continue }
+                message = ws.next() => message,
+            };
+            let bytes = match message {
+                Some(Ok(Message::Text(text))) => text.as_bytes().to_vec(),
+                Some(Ok(Message::Binary(bytes))) => bytes.to_vec(),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                _ => break,
+            };
+            let Ok(value) = serde_json::from_slice::<Value>(&bytes) else {
+                continue;
+            };
+            if value["msg_type"] == 12 {
+                send(&mut ws, &alive(&value)).await;
+            }
+            if value["msg_type"] == 8 && number(&value["state"]) == 4 {
+                heard.ended.store(true, Ordering::SeqCst);
+            }
+            heard.signaling.lock().unwrap().push(value);
+        }
+        // Let the media sockets read what is left.
+        timeout(Duration::from_millis(200), async { while media.join_next().await.is_some() {} }).await.ok();
+    }
+}
+
+async fn media_loop(stream: Stream, heard: Arc<Heard>, url: String, medium: Medium, params: Value) {
+    while !heard.ended.load(Ordering::SeqCst) {
+        let Ok((mut ws, _)) = tokio_tungstenite::connect_async(&url).await else {
+            return;
+        };
+        send(&mut ws, &stream.media_hello(medium.bit(), params.clone())).await;
+        let Ok(answer) = receive(&mut ws).await else { return };
+        if number(&answer["status_code"]) != 0 {
+            return;
+        }
+        let ready = json!({"msg_type": 7, "rtms_stream_id": stream.stream});
+        heard.to_signaling.lock().unwrap().as_ref().unwrap().send(ready).ok();
+        loop {
+            let message = match ws.next().await {
+                Some(Ok(Message::Text(text))) => text.as_bytes().to_vec(),
+                Some(Ok(Message::Binary(bytes))) => bytes.to_vec(),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                _ => break,
+            };
+            let Ok(value) = serde_json::from_slice::<Value>(&message) else {
+                continue;
+            };
+            match value["msg_type"].as_i64() {
+                Some(12) => send(&mut ws, &alive(&value)).await,
+                Some(n) => heard.media.lock().unwrap().entry(n).or_default().push(value),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Everything that was received is what the summary says was sent.
+fn assert_equal(heard: &Heard, summary: &MeetingSummary) {
+    for (n, medium) in
+        [(14, Medium::Audio), (15, Medium::Video), (16, Medium::Share), (17, Medium::Transcript), (18, Medium::Chat)]
+    {
+        let sent = summary.medium(medium);
+        let received = heard.timestamps(n);
+        assert_eq!(received.len() as u64, sent.messages, "{medium:?}");
+        assert_eq!(received.first().copied(), sent.first_ms, "{medium:?}");
+        assert_eq!(received.last().copied(), sent.last_ms, "{medium:?}");
+        if n <= 16 {
+            assert_eq!(heard.payload(n).len() as u64, sent.bytes, "{medium:?}");
+        }
+    }
+    assert_eq!(summary.refusals, Vec::<String>::new());
+}
+
+/// Timestamps of the first white picture of each flash, by decoding.
+async fn white_pictures(heard: &Heard) -> Vec<i64> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.h264");
+    std::fs::write(&path, heard.payload(15)).unwrap();
+    let output = tokio::process::Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-xerror", "-i"])
+        .arg(&path)
+        .args(["-vf", "scale=8:8", "-fps_mode", "passthrough", "-pix_fmt", "gray", "-f", "rawvideo", "-"])
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let timestamps = heard.timestamps(15);
+    let pictures: Vec<_> = output.stdout.chunks_exact(64).collect();
+    assert_eq!(pictures.len(), timestamps.len(), "every picture decodes");
+    let white: Vec<bool> = pictures.iter().map(|p| p.iter().all(|&y| y > 220)).collect();
+    (0..white.len()).filter(|&i| white[i] && (i == 0 || !white[i - 1])).map(|i| timestamps[i]).collect()
+}
+
+/// Times at which loud sound sets in after quiet, by the packets' own timestamps.
+fn loud_onsets(heard: &Heard, rate: i64) -> Vec<i64> {
+    let mut onsets = Vec::new();
+    let mut last_loud = i64::MIN;
+    for message in heard.of(14) {
+        let start = number(&message["content"]["timestamp"]);
+        let data = base64_simd::STANDARD.decode_to_vec(message["content"]["data"].as_str().unwrap()).unwrap();
+        for (i, pair) in data.chunks_exact(2).enumerate() {
+            let at = start + i as i64 * 1000 / rate;
+            if i16::from_le_bytes([pair[0], pair[1]]).unsigned_abs() > 4000 {
+                if at - last_loud.max(0) > 500 {
+                    onsets.push(at);
+                }
+                last_loud = at;
+            }
+        }
+    }
+    onsets
+}
+
+fn assert_near(found: &[i64], told: &[i64], within_ms: i64) {
+    assert_eq!(found.len(), told.len(), "{found:?} {told:?}");
+    for (f, t) in found.iter().zip(told) {
+        assert!((f - t).abs() <= within_ms, "{found:?} {told:?}");
+    }
+}
+
+#[test]
+fn signatures_are_those_of_the_reference() {
+    let id = "Ab+/cdEFghIJklMNopQRst==";
+    let stream = "0123456789abcdef0123456789abcdef";
+    assert_eq!(
+        hex_hmac(SECRET, &format!("{ID},{id},{stream}")),
+        "b3314b76b9af204507b133724cd73459308635fcbc5ce1acfac20b390aedd619"
+    );
+    let body = r#"{"event":"meeting.rtms_started","event_ts":1754042400123,"payload":{"meeting_uuid":"Ab+/cdEFghIJklMNopQRst==","operator_id":"opAbC123","rtms_stream_id":"0123456789abcdef0123456789abcdef","server_urls":"wss://rtms.example.test:443"}}"#;
+    assert_eq!(
+        hex_hmac(TOKEN, &format!("v0:1754042401:{body}")),
+        "3d72768e48437bc221ae50b77db1f943d5d115186e59da885f6182f00bd7a8ef"
+    );
+}
+
+#[tokio::test]
+async fn a_whole_meeting_is_received_as_the_summary_says() {
+    let (to, posted) = webhook(200);
+    let mut settings = settings(&to);
+    settings.webhooks.validate = true;
+    settings.length = Some(Duration::from_secs(9));
+    settings.script = Script {
+        camera_off: vec![span(3500, 5000)],
+        silence: vec![span(5600, 6600)],
+        share: vec![span(2000, 6000)],
+        ..Script::default()
+    };
+    let run = start(settings);
+    let (forward, events) = mpsc::unbounded_channel();
+    let names = Arc::new(Mutex::new(Vec::new()));
+    let seen = names.clone();
+    let mut posted = posted;
+    tokio::spawn(async move {
+        while let Some(post) = posted.recv().await {
+            assert!(post.signed, "{}", post.event);
+            seen.lock().unwrap().push(post.event["event"].clone());
+            if post.event["event"] != "endpoint.url_validation" {
+                forward.send(post).ok();
+            }
+        }
+    });
+    let heard = record(events, params());
+    let summary = one(run).await;
+    assert_equal(&heard, &summary);
+    assert_eq!(*names.lock().unwrap(), ["endpoint.url_validation", "meeting.rtms_started", "meeting.rtms_stopped"]);
+    // Sound was kept from the very start; the rest began when it was connected.
+    let audio = heard.timestamps(14);
+    assert_eq!(audio[0], summary.start_ms);
+    assert_eq!(*audio.last().unwrap(), summary.start_ms + 8900);
+    assert_eq!(audio.len(), 80, "10 of 90 packets fall into the silence");
+    assert_eq!(summary.medium(Medium::Audio).samples, 80 * 1600);
+    assert_near(&loud_onsets(&heard, 16_000), &summary.beeps_ms, 1);
+    let told: Vec<i64> = summary.beeps_ms.iter().map(|ms| ms - summary.start_ms).collect();
+    assert_eq!(told, [1000, 3000, 5000, 7000]);
+    let flashes = white_pictures(&heard).await;
+    assert_eq!(flashes, summary.flashes_ms);
+    assert!(flashes.iter().all(|f| summary.beeps_ms.contains(f)), "{flashes:?} {:?}", summary.beeps_ms);
+    let off = (summary.start_ms + 3500)..(summary.start_ms + 5000);
+    assert!(heard.timestamps(15).iter().all(|t| !off.contains(t)));
+    assert_eq!(heard.of(16).len(), 4);
+    assert!(heard.payload(16).starts_with(&[0xff, 0xd8]));
+    let lines: Vec<_> = heard.of(17).iter().map(|m| m["content"]["data"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(lines, summary.transcript.iter().map(|l| l.text.clone()).collect::<Vec<_>>());
+    assert_eq!((heard.events(1), heard.events(5), heard.events(6), heard.events(4)), (1, 1, 1, 1));
+    assert_eq!(heard.events(3), 2, "those present, and one who comes late");
+    assert_eq!(heard.states(8), [1, 4]);
+    assert_eq!(heard.states(9), [2, 5]);
+    assert_eq!(summary.stop_reason, 6);
+    assert!(summary.to_string().contains("beeps"));
+}
+
+#[tokio::test]
+async fn a_bad_handshake_is_closed_without_a_word_and_others_get_a_status() {
+    let (to, mut posted) = webhook(204);
+    let mut settings = settings(&to);
+    settings.length = Some(Duration::from_secs(20));
+    let run = start(settings);
+    let stream = started(&mut posted).await;
+    let mut wrong_signature = stream.hello(1);
+    wrong_signature["signature"] = hex_hmac(SECRET, &format!("{ID}{}{}", stream.meeting, stream.stream)).into();
+    let mut no_version = stream.hello(1);
+    no_version.as_object_mut().unwrap().remove("protocol_version");
+    for hello in [wrong_signature, no_version] {
+        let mut ws = dial(&stream.url).await;
+        send(&mut ws, &hello).await;
+        assert_eq!(receive(&mut ws).await, Err(1000));
+    }
+    let mut ws = dial(&stream.url).await;
+    ws.send(Message::binary(stream.hello(1).to_string())).await.unwrap();
+    assert_eq!(receive(&mut ws).await, Err(1000), "clients send text frames");
+    let mut other_stream = stream.hello(1);
+    other_stream["rtms_stream_id"] = "00".into();
+    let mut ws = dial(&stream.url).await;
+    send(&mut ws, &other_stream).await;
+    assert_eq!(receive(&mut ws).await.unwrap()["status_code"], 2);
+    assert!(tokio_tungstenite::connect_async(stream.url.replace("/signaling/", "/signaling/x")).await.is_err());
+
+    let (mut signaling, urls) = stream.signaling().await;
+    let keys: Vec<_> = urls.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(keys, ["all", "audio", "chat", "deskshare", "transcript", "video"]);
+    let audio = urls["audio"].as_str().unwrap();
+    for (bits, params, status) in [
+        (2, json!({}), 14),
+        (64, json!({}), 14),
+        (1, json!({"audio": {"send_rate": 30}}), 24),
+        (1, json!({"audio": {"content_type": 1}}), 19),
+    ] {
+        let mut ws = dial(audio).await;
+        send(&mut ws, &stream.media_hello(bits, params)).await;
+        let answer = receive(&mut ws).await.unwrap();
+        assert_eq!((&answer["msg_type"], &answer["status_code"]), (&json!(4), &json!(status)));
+        assert_eq!(receive(&mut ws).await, Err(1000));
+    }
+    send(&mut signaling, &json!({"msg_type": 7, "rtms_stream_id": stream.stream})).await;
+    assert_eq!(receive(&mut signaling).await.unwrap()["status_code"], 41, "nothing is ready");
+    send(&mut signaling, &json!({"msg_type": 99})).await;
+    assert_eq!(receive(&mut signaling).await.unwrap()["status_code"], 1);
+    send(&mut signaling, &json!({"msg_type": 5, "events": [{"event_type": 7, "subscribe": true}]})).await;
+    assert_eq!(receive(&mut signaling).await.unwrap()["status_code"], 6);
+    send(&mut signaling, &json!({"msg_type": 19, "rtms_stream_id": stream.stream})).await;
+    assert_eq!(receive(&mut signaling).await.unwrap()["msg_type"], 20);
+    send(&mut signaling, &json!({"msg_type": 10, "rtms_session_id": "x"})).await;
+    assert_eq!(receive(&mut signaling).await.unwrap()["status_code"], 40);
+    send(&mut signaling, &json!({"msg_type": 21, "rtms_stream_id": stream.stream})).await;
+    assert_eq!(receive_type(&mut signaling, 22).await["status_code"], 0);
+    assert_eq!(receive_type(&mut signaling, 8).await["state"], 4);
+    let summary = one(run).await;
+    assert_eq!(summary.stop_reason, 20);
+    assert!(summary.refusals.len() >= 12, "{:#?}", summary.refusals);
+}
+
+#[tokio::test]
+async fn no_media_before_the_ready_ack_and_no_second_connection() {
+    let (to, mut posted) = webhook(200);
+    let run = start(Settings { binary: Binary::Never, ..settings(&to) });
+    let stream = started(&mut posted).await;
+    let (mut signaling, urls) = stream.signaling().await;
+    let url = urls["audio"].as_str().unwrap();
+    let mut audio = dial(url).await;
+    send(&mut audio, &stream.media_hello(1, json!({"audio": {"send_rate": 5000}}))).await;
+    let answer = receive(&mut audio).await.unwrap();
+    assert_eq!(answer["media_params"]["audio"]["send_rate"], 1000, "corrected");
+    assert_eq!(answer["media_params"]["audio"]["sample_rate"], 1, "filled in");
+    assert!(timeout(Duration::from_millis(400), audio.next()).await.is_err(), "nothing is sent");
+
+    let mut second = dial(&stream.url).await;
+    send(&mut second, &stream.hello(1)).await;
+    assert_eq!(receive(&mut second).await.unwrap()["status_code"], 8);
+    let mut second = dial(url).await;
+    send(&mut second, &stream.media_hello(1, json!({}))).await;
+    assert_eq!(receive(&mut second).await.unwrap()["status_code"], 16);
+
+    send(&mut signaling, &json!({"msg_type": 7, "rtms_stream_id": stream.stream})).await;
+    let packet = receive(&mut audio).await.unwrap();
+    assert_eq!(packet["msg_type"], 14);
+    assert_eq!(packet["content"]["user_id"], 0);
+    assert_eq!(packet["content"]["length"], 32_000);
+    assert!(packet["content"].get("user_name").is_none());
+    assert_eq!(receive_type(&mut signaling, 6).await["event"]["event_type"], 1);
+    assert_eq!(receive_type(&mut signaling, 8).await["state"], 1);
+    assert_eq!(receive_type(&mut signaling, 9).await["state"], 2);
+    let (_, _) =
+        (timeout(Duration::from_secs(9), async { while receive(&mut audio).await.is_ok() {} }).await, signaling);
+    assert_eq!(one(run).await.medium(Medium::Audio).messages, 6);
+}
+
+#[tokio::test]
+async fn the_newer_connection_can_be_the_one_that_stays() {
+    let (to, mut posted) = webhook(200);
+    let run = start(Settings { duplicates: Duplicates::Kick, ..settings(&to) });
+    let stream = started(&mut posted).await;
+    let (mut first, _) = stream.signaling().await;
+    let (mut second, _) = stream.signaling().await;
+    assert_eq!(receive(&mut first).await, Err(1000));
+    send(&mut second, &json!({"msg_type": 21, "rtms_stream_id": stream.stream})).await;
+    assert_eq!(receive_type(&mut second, 22).await["status_code"], 0);
+    while receive(&mut second).await.is_ok() {}
+    let summary = one(run).await;
+    assert_eq!(summary.signaling_handshakes, 2);
+    assert_eq!(summary.losses[0].cause, "replaced by a newer connection");
+}
+
+#[tokio::test]
+async fn clients_that_leave_keep_alives_unanswered_are_dropped() {
+    let (to, mut posted) = webhook(200);
+    let run = start(Settings {
+        length: Some(Duration::from_secs(60)),
+        keepalive: Duration::from_millis(60),
+        reconnect_window: Some(Duration::from_millis(1500)),
+        ..settings(&to)
+    });
+    let stream = started(&mut posted).await;
+    let (mut signaling, _) = stream.signaling().await;
+    // Answered ones count, however many.
+    for _ in 0..5 {
+        let asked = receive_type(&mut signaling, 12).await;
+        send(&mut signaling, &json!({"msg_type": 13, "timestamp": asked["timestamp"]})).await;
+    }
+    let mut unanswered = 0;
+    let end = loop {
+        match receive(&mut signaling).await {
+            Ok(message) if message["msg_type"] == 12 => unanswered += 1,
+            Ok(_) => {}
+            Err(code) => break code,
+        }
+    };
+    assert_eq!((unanswered, end), (3, 1006));
+    let summary = one(run).await;
+    assert_eq!(summary.stop_reason, 24);
+    let told: Vec<_> = summary.webhooks.iter().map(|w| w.event.as_str()).collect();
+    assert_eq!(told, ["meeting.rtms_started", "meeting.rtms_interrupted", "meeting.rtms_stopped"]);
+}
+
+#[tokio::test]
+async fn sound_of_a_cut_is_delivered_later_and_pictures_are_not() {
+    for cut_silently in [false, true] {
+        let (to, posted) = webhook(200);
+        let at = |target, at_ms| Cut { target, at_ms };
+        let mut settings = settings(&to);
+        settings.webhooks.delay = Duration::from_millis(250);
+        settings.script = Script {
+            cuts: vec![
+                at(Target::Medium(Medium::Audio), 2000),
+                at(Target::Medium(Medium::Video), 2500),
+                at(Target::Signaling, 4000),
+            ],
+            cut_silently,
+            ..Script::default()
+        };
+        let run = start(settings);
+        let heard = record(posted, params());
+        let summary = one(run).await;
+        assert_equal(&heard, &summary);
+        let audio: Vec<i64> = heard.timestamps(14).iter().map(|t| t - summary.start_ms).collect();
+        assert_eq!(audio, (0..60).map(|n| n * 100).collect::<Vec<_>>(), "complete, in order, from the start");
+        let video = summary.medium(Medium::Video);
+        assert!(video.not_delivered > 20, "a second of media before the webhook: {video:?}");
+        assert_eq!(video.messages + video.not_delivered + video.before_key_frame, 150, "{video:?}");
+        assert_eq!(white_pictures(&heard).await, summary.flashes_ms);
+        assert_eq!(summary.losses.len(), 2 + 6, "signaling takes five media along: {:#?}", summary.losses);
+        assert!(summary.losses.iter().all(|loss| loss.back_after_ms.is_some()), "{:#?}", summary.losses);
+        assert_eq!(heard.events(7), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_survives_failover_interruption_and_pause() {
+    let (to, posted) = webhook(200);
+    let mut settings = settings(&to);
+    settings.length = Some(Duration::from_secs(10));
+    settings.webhooks.duplicates = 2;
+    settings.script = Script {
+        failover_ms: vec![2000],
+        interrupted_ms: vec![5000],
+        pause: vec![span(7000, 8000)],
+        size_changes: vec![(8500, Size { width: 320, height: 180 })],
+        ..Script::default()
+    };
+    let run = start(settings);
+    let heard = record(posted, params());
+    let summary = one(run).await;
+    assert_equal(&heard, &summary);
+    let audio: Vec<i64> = heard.timestamps(14).iter().map(|t| t - summary.start_ms).collect();
+    let expected: Vec<i64> = (0..100).filter(|n| !(70..80).contains(n)).map(|n| n * 100).collect();
+    assert_eq!(audio, expected);
+    let told: Vec<_> = summary.webhooks.iter().map(|w| w.event.rsplit('_').next().unwrap()).collect();
+    assert_eq!(told, ["started", "started", "started", "started", "interrupted", "stopped"]);
+    assert_eq!(summary.signaling_handshakes, 3);
+    assert_eq!(heard.states(9), [2, 3, 4, 5]);
+    let white = white_pictures(&heard).await;
+    assert_eq!(white, summary.flashes_ms, "also across the change of size");
+}
+
+#[tokio::test]
+async fn participants_are_streamed_apart_with_quirks_on() {
+    let (to, posted) = webhook(200);
+    let mut settings = settings(&to);
+    settings.length = Some(Duration::from_secs(13));
+    settings.keepalive = Duration::from_millis(100);
+    settings.keepalive_always = true;
+    settings.quirks = Quirks {
+        keepalive_without_timestamp: true,
+        numbers_as_strings: true,
+        unknown_messages: true,
+        garbage: true,
+        escaped_slashes: true,
+        pretty: true,
+        headers_once: true,
+        mid_gop: true,
+        clock_ppm: 200.0,
+        jitter_ms: 3,
+    };
+    let run = start(settings);
+    let mut asked = params();
+    asked["audio"]["data_opt"] = 2.into();
+    asked["audio"]["sample_rate"] = 3.into();
+    asked["video"]["fps"] = 10.into();
+    let heard = record(posted, asked);
+    let summary = one(run).await;
+    assert_eq!(summary.refusals, Vec::<String>::new());
+    assert_eq!(summary.losses, []);
+    let users: Vec<u32> = summary.participants.keys().copied().collect();
+    assert_eq!(users, [16_778_240, 16_779_264], "the third has not spoken yet");
+    let own: u64 = summary.participants.values().map(|p| p.messages).sum();
+    assert_eq!(own, summary.medium(Medium::Audio).messages);
+    assert_eq!(heard.of(14).len() as u64, own);
+    assert!(heard.of(14).iter().all(|m| m["content"]["user_name"].is_string()));
+    assert_eq!(heard.of(15).len() as u64, summary.medium(Medium::Video).messages);
+    assert!(!heard.of(99).is_empty() && !heard.of(23).is_empty());
+    let sps = heard.payload(15).windows(4).filter(|w| w[..3] == [0, 0, 1] && w[3] & 0x1f == 7).count();
+    assert_eq!(sps, 1, "SPS once");
+    assert_near(&loud_onsets(&heard, 48_000), &summary.beeps_ms, 5);
+}
+
+#[tokio::test]
+async fn a_journal_is_played_again() {
+    let (to, posted) = webhook(200);
+    let run = start(settings(&to));
+    let first = record(posted, params());
+    let original = one(run).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut lines = String::new();
+    for n in 14..=18 {
+        for message in first.of(n) {
+            let t = number(&message["content"]["timestamp"]) + 40;
+            lines.push_str(&json!({"t": t, "c": "all", "m": message}).to_string());
+            lines.push('\n');
+        }
+    }
+    std::fs::write(dir.path().join("00000001.ndjson"), lines).unwrap();
+
+    let (to, posted) = webhook(200);
+    let mut settings = settings(&to);
+    settings.length = None;
+    settings.journal = Some(dir.path().to_owned());
+    settings.quirks.mid_gop = true;
+    let run = start(settings);
+    let again = record(posted, params());
+    let summary = one(run).await;
+    assert_equal(&again, &summary);
+    assert_eq!(again.payload(14), first.payload(14));
+    let shifted: Vec<i64> = first.timestamps(14).iter().map(|t| t - original.start_ms + summary.start_ms).collect();
+    assert_eq!(again.timestamps(14), shifted);
+    assert!(first.payload(15).ends_with(&again.payload(15)[..]), "video from when it was connected");
+}
+
+#[tokio::test]
+async fn one_participants_picture_comes_by_subscription() {
+    let (to, mut posted) = webhook(200);
+    let run = start(settings(&to));
+    let stream = started(&mut posted).await;
+    let (mut signaling, urls) = stream.signaling().await;
+    let mut video = dial(urls["all"].as_str().unwrap()).await;
+    let asked = json!({"video": {"codec": 7, "fps": 25, "data_opt": 4}});
+    send(&mut video, &stream.media_hello(2, asked)).await;
+    assert_eq!(receive(&mut video).await.unwrap()["media_params"]["video"]["data_opt"], 4);
+    send(&mut signaling, &json!({"msg_type": 7, "rtms_stream_id": stream.stream})).await;
+    assert!(timeout(Duration::from_millis(200), video.next()).await.is_err(), "nothing without a subscription");
+    for (user, status) in [(1, 42), (16_779_264, 0), (16_779_264, 44)] {
+        send(&mut signaling, &json!({"msg_type": 28, "user_id": user, "subscribe": true, "timestamp": 1})).await;
+        assert_eq!(receive_type(&mut signaling, 29).await["status_code"], status);
+    }
+    let picture = receive(&mut video).await.unwrap();
+    assert_eq!(picture["content"]["user_id"], 16_779_264);
+    send(&mut signaling, &json!({"msg_type": 21, "rtms_stream_id": stream.stream})).await;
+    while receive(&mut video).await.is_ok() {}
+    while receive(&mut signaling).await.is_ok() {}
+    assert_eq!(one(run).await.stop_reason, 20);
+}
+
+#[tokio::test]
+async fn what_the_recorder_answers_is_told_with_what_to_change() {
+    let (to, _posted) = webhook(401);
+    let error = timeout(Duration::from_secs(10), start(settings(&to))).await.unwrap().unwrap().unwrap_err();
+    assert!(error.to_string().contains("401") && error.to_string().contains("ZOOM_SECRET_TOKEN"), "{error}");
+    let error = start(settings(&to.replace("/webhook", "/elsewhere"))).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("WEBHOOK_PATH"), "{error}");
+    let mut nobody = settings("http://127.0.0.1:9/webhook");
+    nobody.webhooks.retry_after = Duration::from_millis(20);
+    let error = start(nobody).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("--to"), "{error}");
+}
+
+#[tokio::test]
+async fn stops_and_starts_come_in_any_order() {
+    let (to, mut posted) = webhook(200);
+    let mut settings = settings(&to);
+    settings.length = Some(Duration::from_secs(1));
+    settings.webhooks.nested = true;
+    settings.webhooks.stop_before_start = true;
+    settings.webhooks.late_start = true;
+    let summary = one(start(settings)).await;
+    let mut names = Vec::new();
+    while let Ok(post) = posted.try_recv() {
+        assert!(post.signed && post.event["payload"]["object"]["rtms_stream_id"] == summary.stream_id.as_str());
+        names.push(post.event["event"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(names, ["meeting.rtms_stopped", "meeting.rtms_started", "meeting.rtms_started"]);
+    assert!(summary.media.is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_connects_to_ends() {
+    let (to, mut posted) = webhook(200);
+    let mut settings = settings(&to);
+    settings.length = Some(Duration::from_secs(60));
+    settings.reconnect_window = Some(Duration::from_millis(200));
+    assert_eq!(one(start(settings.clone())).await.stop_reason, 11);
+    while posted.try_recv().is_ok() {}
+    // A client that goes, and stays away.
+    let run = start(settings);
+    let stream = started(&mut posted).await;
+    let (signaling, _) = stream.signaling().await;
+    drop(signaling);
+    assert_eq!(one(run).await.stop_reason, 15);
+}
+
+#[tokio::test]
+async fn many_meetings_run_at_once() {
+    let (to, mut posted) = webhook(200);
+    let run = start(Settings {
+        meetings: 20,
+        stagger: Duration::from_millis(5),
+        length: Some(Duration::from_secs(4)),
+        ..settings(&to)
+    });
+    let mut recorders = BTreeMap::new();
+    let dispatch = tokio::spawn(async move {
+        while let Some(post) = posted.recv().await {
+            let stream = post.event["payload"]["rtms_stream_id"].as_str().unwrap().to_owned();
+            let (forward, _) = recorders.entry(stream).or_insert_with(|| {
+                let (tx, rx) = mpsc::unbounded_channel();
+                (tx, record(rx, params()))
+            });
+            forward.send(post).ok();
+            let all_stopped = recorders.len() == 20 && recorders.values().all(|(_, h)| h.ended.load(Ordering::SeqCst));
+            if all_stopped {
+                break;
+            }
+        }
+        recorders
+    });
+    let summary = timeout(Duration::from_secs(30), run).await.unwrap().unwrap().unwrap();
+    let recorders = timeout(Duration::from_secs(5), dispatch).await.unwrap().unwrap();
+    assert_eq!(summary.meetings.len(), 20);
+    for meeting in &summary.meetings {
+        let heard = &recorders[&meeting.stream_id].1;
+        assert_equal(heard, meeting);
+        assert_eq!(meeting.medium(Medium::Audio).messages, 40);
+    }
+    assert!(summary.to_string().contains("20 meetings"));
+}
