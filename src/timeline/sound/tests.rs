@@ -318,9 +318,7 @@ fn an_hour_of_sound_is_cheap() {
         let mut length = 0;
         for i in 0..180_000 {
             let at = i * 20 * (1_000_000 - ppm) / 1_000_000;
-            sound.push(Pts(at), &source, &mut |piece| {
-                piece.for_each_slice(|s| length += s.len())
-            });
+            sound.push(Pts(at), &source, &mut |piece| piece.for_each_slice(|s| length += s.len()));
         }
         println!("{ppm} ppm: {length} samples in {:?}", started.elapsed());
     }
