@@ -163,13 +163,7 @@ pub struct Args {
     #[arg(long, help_heading = "Quirks")]
     pub mid_gop: bool,
     /// The sampling clock is so many millionths fast
-    #[arg(
-        long,
-        value_name = "PPM",
-        default_value_t = 0.0,
-        allow_negative_numbers = true,
-        help_heading = "Quirks"
-    )]
+    #[arg(long, value_name = "PPM", default_value_t = 0.0, allow_negative_numbers = true, help_heading = "Quirks")]
     pub clock_ppm: f64,
     /// Timestamps are off by up to so many ms
     #[arg(long, value_name = "MS", default_value_t = 0, help_heading = "Quirks")]
@@ -177,16 +171,10 @@ pub struct Args {
 }
 
 fn parse_product(text: &str) -> Result<Product, String> {
-    [
-        Product::Meeting,
-        Product::Webinar,
-        Product::Session,
-        Product::ContactCenter,
-        Product::Phone,
-    ]
-    .into_iter()
-    .find(|product| product.as_str() == text)
-    .ok_or_else(|| format!("{text:?} is none of meeting, webinar, session, contact_center, phone"))
+    [Product::Meeting, Product::Webinar, Product::Session, Product::ContactCenter, Product::Phone]
+        .into_iter()
+        .find(|product| product.as_str() == text)
+        .ok_or_else(|| format!("{text:?} is none of meeting, webinar, session, contact_center, phone"))
 }
 
 impl Args {

@@ -14,11 +14,7 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn start(speed: f64) -> Self {
-        Self {
-            started: Instant::now(),
-            epoch_ms: chrono::Utc::now().timestamp_millis(),
-            speed,
-        }
+        Self { started: Instant::now(), epoch_ms: chrono::Utc::now().timestamp_millis(), speed }
     }
 
     /// Where the stream is.

@@ -182,10 +182,7 @@ fn life(meeting: &Meeting) -> Vec<(i64, Action)> {
         events.push((span.start_ms, json!({"event_type": 9, "participants": all})));
         events.push((span.end_ms, json!({"event_type": 8, "participants": all})));
     }
-    events
-        .into_iter()
-        .map(|(at, event)| (at, Action::Event(event)))
-        .collect()
+    events.into_iter().map(|(at, event)| (at, Action::Event(event))).collect()
 }
 
 /// Webhooks on their way.
@@ -198,12 +195,7 @@ struct Posts {
 
 impl Posts {
     fn new(meeting: &Arc<Meeting>, hooks: &Arc<Hooks>) -> Self {
-        Self {
-            meeting: meeting.clone(),
-            hooks: hooks.clone(),
-            pending: JoinSet::new(),
-            answers: Vec::new(),
-        }
+        Self { meeting: meeting.clone(), hooks: hooks.clone(), pending: JoinSet::new(), answers: Vec::new() }
     }
 
     /// Delivers an event so many times, all at once.
@@ -224,10 +216,7 @@ impl Posts {
         let (kind, answers) = self.pending.join_next().await?.ok()?;
         let last = answers.last().and_then(|answer| {
             let error = answer.error.as_ref()?;
-            Some(format!(
-                "{}: the recorder at {} {error}",
-                answer.event, self.meeting.settings.webhooks.to
-            ))
+            Some(format!("{}: the recorder at {} {error}", answer.event, self.meeting.settings.webhooks.to))
         });
         self.answers.extend(answers);
         Some(last.filter(|_| kind == Kind::Started))

@@ -93,14 +93,7 @@ impl Feed {
             Params::Text if medium == Medium::Chat => Source::Chat,
             Params::Text => Source::Transcript,
         };
-        Ok(Self {
-            medium,
-            source,
-            settings: settings.clone(),
-            index: 0,
-            wants_key: false,
-            headers_of: None,
-        })
+        Ok(Self { medium, source, settings: settings.clone(), index: 0, wants_key: false, headers_of: None })
     }
 
     /// Goes to the first message made at or after `ms`, as a new connection does.
@@ -155,11 +148,7 @@ impl Feed {
         match &self.source {
             Source::Sound { sound, params, packet } => {
                 let (n, person) = split(index, params.multi);
-                let lag = if params.multi {
-                    person as i64 * PARTICIPANT_OFFSET_MS
-                } else {
-                    0
-                };
+                let lag = if params.multi { person as i64 * PARTICIPANT_OFFSET_MS } else { 0 };
                 let first = n * packet + lag * i64::from(params.rate) / 1000;
                 let beeps = !params.multi || text::speaker(at) == person;
                 let mut samples = Vec::with_capacity(*packet as usize);
@@ -209,13 +198,7 @@ impl Feed {
                 open(msg_type, person.id, Some(person.name), out);
                 out.push_str(base64);
                 close(length, timestamp, out);
-                Next::Made(Made {
-                    at_ms,
-                    bytes: length,
-                    key: picture.key,
-                    flash: picture.flash,
-                    ..Made::default()
-                })
+                Next::Made(Made { at_ms, bytes: length, key: picture.key, flash: picture.flash, ..Made::default() })
             }
             Source::Transcript => made_text(17, text::transcript(index, epoch_ms), out),
             Source::Chat => made_text(18, text::chat(index, epoch_ms), out),
@@ -231,11 +214,7 @@ impl Feed {
                 Next::Made(Made {
                     at_ms: item.timestamp_ms,
                     bytes: item.length,
-                    samples: if self.medium == Medium::Audio {
-                        item.length as i64 / 2
-                    } else {
-                        0
-                    },
+                    samples: if self.medium == Medium::Audio { item.length as i64 / 2 } else { 0 },
                     key: item.key,
                     text: item.text.clone(),
                     ..Made::default()
@@ -248,11 +227,7 @@ impl Feed {
         Some(match &self.source {
             Source::Sound { sound, params, packet } => {
                 let (n, person) = split(index, params.multi);
-                let lag = if params.multi {
-                    person as i64 * PARTICIPANT_OFFSET_MS
-                } else {
-                    0
-                };
+                let lag = if params.multi { person as i64 * PARTICIPANT_OFFSET_MS } else { 0 };
                 sound.ms_of(n * packet).round() as i64 + lag
             }
             Source::Pictures { loops, .. } => {
@@ -342,11 +317,7 @@ fn split(index: i64, multi: bool) -> (i64, usize) {
 }
 
 fn items(material: &Material, medium: Medium) -> &[super::replay::Item] {
-    material
-        .replay
-        .as_ref()
-        .and_then(|replay| replay.media.get(&medium))
-        .map_or(&[], Vec::as_slice)
+    material.replay.as_ref().and_then(|replay| replay.media.get(&medium)).map_or(&[], Vec::as_slice)
 }
 
 fn open(msg_type: i64, user_id: u32, user_name: Option<&str>, out: &mut String) {
@@ -364,12 +335,7 @@ fn close(length: usize, timestamp: i64, out: &mut String) {
 fn made_text(msg_type: i64, text: text::Text, out: &mut String) -> Next {
     let message = serde_json::json!({"msg_type": msg_type, "content": text.content});
     out.push_str(&message.to_string());
-    Next::Made(Made {
-        at_ms: text.at_ms,
-        bytes: text.text.len(),
-        text: Some(text.text),
-        ..Made::default()
-    })
+    Next::Made(Made { at_ms: text.at_ms, bytes: text.text.len(), text: Some(text.text), ..Made::default() })
 }
 
 /// The same every time for the same message: a summary can be compared with another run's.

@@ -18,11 +18,7 @@ pub(super) fn access_units(stream: &[u8]) -> Vec<Frame<'_>> {
     let (mut has_picture, mut key, mut headers_end) = (false, false, 0);
     let nals = nal_starts(stream);
     let mut finish = |from: usize, to: usize, headers_end: usize, key: bool| {
-        units.push(Frame {
-            data: &stream[from..to],
-            headers: headers_end.saturating_sub(from),
-            key,
-        });
+        units.push(Frame { data: &stream[from..to], headers: headers_end.saturating_sub(from), key });
     };
     for (n, &(code, payload)) in nals.iter().enumerate() {
         let Some(&head) = stream.get(payload) else { continue };
@@ -93,11 +89,7 @@ fn images(stream: &[u8], length: impl Fn(&[u8]) -> Option<usize>) -> Vec<Frame<'
     let mut rest = stream;
     while let Some(len) = length(rest) {
         let (data, behind) = rest.split_at(len);
-        found.push(Frame {
-            data,
-            headers: 0,
-            key: true,
-        });
+        found.push(Frame { data, headers: 0, key: true });
         rest = behind;
     }
     found
@@ -117,10 +109,7 @@ mod tests {
         let p = [0, 0, 0, 1, 0x41, 0x9a, 9];
         let stream = [&sps[..], &pps, &sei, &idr, &p, &second_slice, &p, &sps, &pps, &idr].concat();
         let units = access_units(&stream);
-        assert_eq!(
-            units.iter().map(|u| u.key).collect::<Vec<_>>(),
-            [true, false, false, true]
-        );
+        assert_eq!(units.iter().map(|u| u.key).collect::<Vec<_>>(), [true, false, false, true]);
         assert_eq!(units.iter().map(|u| u.headers).collect::<Vec<_>>(), [12, 0, 0, 12]);
         assert_eq!(units.iter().map(|u| u.data.len()).sum::<usize>(), stream.len());
         assert_eq!(units[1].data.len(), p.len() + second_slice.len());

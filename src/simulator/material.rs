@@ -79,9 +79,7 @@ impl Material {
             material.replay = Some(read.map_err(|e| Error::Settings(format!("reading the journal failed: {e}")))??);
         } else if settings.media.contains(&crate::protocol::message::Medium::Video) {
             progress.note("making pictures with ffmpeg");
-            material
-                .pictures(false, settings.size, settings.fps, PictureCodec::H264)
-                .await?;
+            material.pictures(false, settings.size, settings.fps, PictureCodec::H264).await?;
         }
         Ok(material)
     }
@@ -103,23 +101,9 @@ impl Material {
         fps: u32,
         codec: PictureCodec,
     ) -> Result<Arc<Loop>, Error> {
-        let look = Look {
-            share,
-            size,
-            fps,
-            codec,
-            kbit_per_s: self.kbit_per_s,
-            length_ms: self.loop_ms,
-        };
-        let cell = LOOPS
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .entry(look)
-            .or_default()
-            .clone();
-        cell.get_or_try_init(|| async { make(look).await.map(Arc::new) })
-            .await
-            .cloned()
+        let look = Look { share, size, fps, codec, kbit_per_s: self.kbit_per_s, length_ms: self.loop_ms };
+        let cell = LOOPS.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(look).or_default().clone();
+        cell.get_or_try_init(|| async { make(look).await.map(Arc::new) }).await.cloned()
     }
 }
 
@@ -146,16 +130,8 @@ async fn make(look: Look) -> Result<Loop, Error> {
             stderr: tail[tail.ceil_char_boundary(tail.len().saturating_sub(1000))..].to_owned(),
         });
     }
-    let pictures = cut
-        .iter()
-        .enumerate()
-        .map(|(n, frame)| picture(n, frame, look))
-        .collect();
-    Ok(Loop {
-        fps: look.fps,
-        codec: look.codec,
-        pictures,
-    })
+    let pictures = cut.iter().enumerate().map(|(n, frame)| picture(n, frame, look)).collect();
+    Ok(Loop { fps: look.fps, codec: look.codec, pictures })
 }
 
 fn picture(n: usize, frame: &Frame<'_>, look: Look) -> Picture {
@@ -187,10 +163,8 @@ fn arguments(look: Look) -> Vec<String> {
     };
     let frames = look.length_ms * fps / 1000;
     let rate = format!("{}k", look.kbit_per_s);
-    let mut args = vec!["-nostdin", "-v", "error", "-f", "lavfi", "-i"]
-        .into_iter()
-        .map(str::to_owned)
-        .collect::<Vec<_>>();
+    let mut args =
+        vec!["-nostdin", "-v", "error", "-f", "lavfi", "-i"].into_iter().map(str::to_owned).collect::<Vec<_>>();
     args.extend([source, "-frames:v".into(), frames.to_string()]);
     let coding: &[&str] = match look.codec {
         PictureCodec::H264 => &[
@@ -224,11 +198,7 @@ fn arguments(look: Look) -> Vec<String> {
             args.extend([key.to_owned(), value]);
         }
     }
-    let container = if look.codec == PictureCodec::H264 {
-        "h264"
-    } else {
-        "image2pipe"
-    };
+    let container = if look.codec == PictureCodec::H264 { "h264" } else { "image2pipe" };
     args.extend(["-f", container, "pipe:1"].map(str::to_owned));
     args
 }
@@ -239,11 +209,7 @@ mod tests {
 
     #[tokio::test]
     async fn loops_have_closed_gops_and_flashes_where_they_belong() {
-        let material = Material {
-            replay: None,
-            kbit_per_s: 300,
-            loop_ms: 4000,
-        };
+        let material = Material { replay: None, kbit_per_s: 300, loop_ms: 4000 };
         let size = Size { width: 160, height: 90 };
         let camera = material.pictures(false, size, 15, PictureCodec::H264).await.unwrap();
         let numbers = |pick: fn(&Picture) -> bool| {

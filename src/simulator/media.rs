@@ -43,9 +43,7 @@ pub(super) async fn serve(meeting: Arc<Meeting>, mut socket: Socket, key: String
         match Feed::new(*medium, *params, &meeting.settings, &meeting.material).await {
             Ok(feed) => feeds.push(feed),
             Err(error) => {
-                meeting
-                    .progress
-                    .note(&format!("no {} to send: {error}", medium.as_str()));
+                meeting.progress.note(&format!("no {} to send: {error}", medium.as_str()));
                 return refuse(&meeting, socket, &key, 45, "INTERNAL_EXCEPTION").await;
             }
         }
@@ -59,14 +57,7 @@ pub(super) async fn serve(meeting: Arc<Meeting>, mut socket: Socket, key: String
         "msg_type": msg_type::DATA_HAND_SHAKE_RESP, "protocol_version": 1, "sequence": 0, "status_code": 0,
         "reason": "", "payload_encrypted": false, "media_params": echo,
     });
-    let mut task = Task {
-        meeting: meeting.clone(),
-        socket,
-        inbox,
-        feeds,
-        ready: false,
-        sent: 0,
-    };
+    let mut task = Task { meeting: meeting.clone(), socket, inbox, feeds, ready: false, sent: 0 };
     let end = match task.socket.send(&answer).await {
         Ok(()) => task.run().await.unwrap_or(End::Lost(Cause::Client)),
         Err(Gone) => End::Lost(Cause::Client),
@@ -112,9 +103,7 @@ fn accept(meeting: &Meeting, key: &str, request: &Value) -> Result<Accepted, Ref
         Identity::Silent(why) => return Err(Refusal::Silent(why)),
         Identity::Status(code, reason) => return Err(Refusal::Status(code, reason)),
     }
-    let bits = request["media_type"]
-        .as_i64()
-        .ok_or(Refusal::Status(7, "INVALID_MEDIA_TYPE"))?;
+    let bits = request["media_type"].as_i64().ok_or(Refusal::Status(7, "INVALID_MEDIA_TYPE"))?;
     if !(1..64).contains(&bits) {
         return Err(Refusal::Status(14, "MEDIA_TYPE_INVALID_VALUE"));
     }
@@ -135,10 +124,7 @@ fn accept(meeting: &Meeting, key: &str, request: &Value) -> Result<Accepted, Ref
         media = offered.clone();
     }
     if key != "all" && (bits & 32 != 0 || media.len() != 1 || media[0].params_key() != key) {
-        return Err(Refusal::Status(
-            14,
-            "MEDIA_TYPE_INVALID_VALUE: this address is for one medium",
-        ));
+        return Err(Refusal::Status(14, "MEDIA_TYPE_INVALID_VALUE: this address is for one medium"));
     }
     let asked = &request["media_params"];
     if !asked.is_null() && !asked.is_object() {
@@ -249,9 +235,7 @@ impl Task {
         if due && quirks.unknown_messages {
             let metadata = json!({"msg_type": 23, "content": {"user_id": 16_778_240, "targets": []}});
             self.socket.feed(metadata.to_string()).await?;
-            self.socket
-                .feed(json!({"msg_type": 99, "later": true}).to_string())
-                .await?;
+            self.socket.feed(json!({"msg_type": 99, "later": true}).to_string()).await?;
         }
         if due && quirks.garbage {
             self.socket.feed_garbage().await?;
@@ -269,8 +253,7 @@ impl Task {
             }
             Received::Json(message) if message["msg_type"] == msg_type::KEEP_ALIVE_RESP => {
                 if !self.socket.answered(&message) {
-                    self.meeting
-                        .refuse(format!("media: keep-alive answer to nothing that was asked: {message}"));
+                    self.meeting.refuse(format!("media: keep-alive answer to nothing that was asked: {message}"));
                 }
             }
             Received::Json(message) => {

@@ -187,12 +187,7 @@ impl Meeting {
             end_ms: AtomicI64::new(length_ms),
             generation: AtomicUsize::new(0),
             bases: server.bases(),
-            state: Mutex::new(State {
-                buffer_data: true,
-                session_state: 1,
-                summary,
-                ..State::default()
-            }),
+            state: Mutex::new(State { buffer_data: true, session_state: 1, summary, ..State::default() }),
         })
     }
 
@@ -224,17 +219,9 @@ impl Meeting {
     }
 
     fn window(&self, length: Duration, stop_reason: i64, loss: Option<usize>) -> Window {
-        let length = self
-            .settings
-            .reconnect_window
-            .unwrap_or_else(|| self.clock().real(length));
+        let length = self.settings.reconnect_window.unwrap_or_else(|| self.clock().real(length));
         let lost = Instant::now();
-        Window {
-            lost,
-            deadline: lost + length,
-            stop_reason,
-            loss,
-        }
+        Window { lost, deadline: lost + length, stop_reason, loss }
     }
 
     // Addresses.
@@ -288,8 +275,7 @@ impl Meeting {
             let window = self.window(MEDIA_WINDOW, 11, None);
             state.windows.insert(None, window);
         }
-        self.progress
-            .meeting_note(&format!("meeting {}: signaling is up", self.index + 1));
+        self.progress.meeting_note(&format!("meeting {}: signaling is up", self.index + 1));
         Ok(id)
     }
 
@@ -319,14 +305,7 @@ impl Meeting {
             self.drop_link(&mut state, link, Cause::Replaced, Control::Close);
         }
         let id = state.new_id();
-        state.media.push(Link {
-            id,
-            controls,
-            media: media.to_vec(),
-            unified,
-            individual,
-            ready: false,
-        });
+        state.media.push(Link { id, controls, media: media.to_vec(), unified, individual, ready: false });
         state.summary.media_handshakes += 1;
         Ok(id)
     }
@@ -427,11 +406,7 @@ impl Meeting {
             };
         }
         for link in std::mem::take(&mut state.media) {
-            let cause = if cause == Cause::Client {
-                Cause::Signaling
-            } else {
-                cause
-            };
+            let cause = if cause == Cause::Client { Cause::Signaling } else { cause };
             self.drop_link(state, link, cause, control());
         }
     }
@@ -450,23 +425,13 @@ impl Meeting {
 
     fn lost(&self, state: &mut State, medium: Option<Medium>, cause: Cause) {
         let at_ms = self.clock().now();
-        state.summary.losses.push(Loss {
-            medium,
-            at_ms,
-            cause: cause.as_str(),
-            back_after_ms: None,
-        });
-        let length = if medium.is_some() {
-            MEDIA_WINDOW
-        } else {
-            SIGNALING_WINDOW
-        };
+        state.summary.losses.push(Loss { medium, at_ms, cause: cause.as_str(), back_after_ms: None });
+        let length = if medium.is_some() { MEDIA_WINDOW } else { SIGNALING_WINDOW };
         let loss = state.summary.losses.len() - 1;
         let window = self.window(length, cause.stop_reason(medium), Some(loss));
         state.windows.insert(medium, window);
         let what = medium.map_or("signaling", Medium::as_str);
-        self.progress
-            .meeting_note(&format!("meeting {}: {what} lost: {}", self.index + 1, cause.as_str()));
+        self.progress.meeting_note(&format!("meeting {}: {what} lost: {}", self.index + 1, cause.as_str()));
         self.changed.notify_one();
     }
 
@@ -479,11 +444,7 @@ impl Meeting {
         let cursor = state.cursors.get(&feed.medium).copied();
         let from = cursor.unwrap_or(0);
         let keeps = feed.medium == Medium::Audio && (cursor.is_some() || state.buffer_data);
-        let to = if keeps {
-            from.max(now - SOUND_KEPT_MS)
-        } else {
-            from.max(now)
-        };
+        let to = if keeps { from.max(now - SOUND_KEPT_MS) } else { from.max(now) };
         let missed = feed.count(from, to);
         feed.seek(to);
         state.cursors.insert(feed.medium, feed.at().unwrap_or(i64::MAX));
@@ -511,11 +472,7 @@ impl Meeting {
     /// Whether every medium that flows has been sent up to the end.
     pub(super) fn drained(&self) -> bool {
         let state = self.state();
-        let mut flowing = state
-            .media
-            .iter()
-            .filter(|link| link.ready)
-            .flat_map(|link| &link.media);
+        let mut flowing = state.media.iter().filter(|link| link.ready).flat_map(|link| &link.media);
         let end_ms = self.end_ms();
         flowing.all(|medium| state.cursors.get(medium).is_some_and(|&at| at >= end_ms))
     }
@@ -544,10 +501,7 @@ impl Meeting {
     /// Sends an event to a client that has subscribed to it.
     pub(super) fn event(&self, event: Value) {
         let state = self.state();
-        if event["event_type"]
-            .as_i64()
-            .is_some_and(|n| state.subscribed.contains(&n))
-        {
+        if event["event_type"].as_i64().is_some_and(|n| state.subscribed.contains(&n)) {
             state.send(json!({"msg_type": 6, "event": event}));
         }
     }
@@ -581,8 +535,7 @@ impl Meeting {
 
     /// Notes something that Zoom would not accept, with what it was answered.
     pub(super) fn refuse(&self, text: String) {
-        self.progress
-            .meeting_note(&format!("meeting {}: refused: {text}", self.index + 1));
+        self.progress.meeting_note(&format!("meeting {}: refused: {text}", self.index + 1));
         let mut state = self.state();
         // A client that repeats itself for hours is not worth the memory.
         if state.summary.refusals.len() < 100 {
@@ -627,9 +580,7 @@ impl Meeting {
         }
         self.tasks.close();
         self.over.cancel();
-        tokio::time::timeout(Duration::from_secs(5), self.tasks.wait())
-            .await
-            .ok();
+        tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await.ok();
         let end_ms = self.end_ms();
         let mut state = self.state();
         for (medium, feed) in std::mem::take(&mut state.parked) {
@@ -689,15 +640,8 @@ impl MeetingSummary {
             self.flashes_ms.push(timestamp);
         }
         if let Some(text) = made.text {
-            let lines = if medium == Medium::Chat {
-                &mut self.chat
-            } else {
-                &mut self.transcript
-            };
-            lines.push(Line {
-                timestamp_ms: timestamp,
-                text,
-            });
+            let lines = if medium == Medium::Chat { &mut self.chat } else { &mut self.transcript };
+            lines.push(Line { timestamp_ms: timestamp, text });
         }
     }
 }

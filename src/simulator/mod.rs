@@ -62,9 +62,7 @@ pub struct Credentials {
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials")
-            .field("client_id", &self.client_id)
-            .finish_non_exhaustive()
+        f.debug_struct("Credentials").field("client_id", &self.client_id).finish_non_exhaustive()
     }
 }
 
@@ -209,10 +207,7 @@ impl Settings {
     pub fn new(credentials: Credentials, to: impl Into<String>) -> Self {
         Self {
             credentials,
-            webhooks: Webhooks {
-                to: to.into(),
-                ..Webhooks::default()
-            },
+            webhooks: Webhooks { to: to.into(), ..Webhooks::default() },
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
             product: Product::Meeting,
@@ -221,10 +216,7 @@ impl Settings {
             meetings: 1,
             stagger: Duration::ZERO,
             media: Medium::ALL.to_vec(),
-            size: Size {
-                width: 1280,
-                height: 720,
-            },
+            size: Size { width: 1280, height: 720 },
             fps: 25,
             kbit_per_s: 1500,
             journal: None,

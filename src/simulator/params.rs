@@ -153,10 +153,7 @@ fn pictures(asked: &Value, rules: &PictureRules) -> Result<(Params, Value), Refu
     let resolution = within(asked, "resolution", rules.default_resolution, 1..=4, rules.resolution)?;
     let (codec, fps) = match asked.get("codec") {
         // No codec means images, however many pictures were asked for.
-        None => (
-            5,
-            within(asked, "fps", rules.still_fps, 1..=30, rules.fps)?.min(rules.still_fps),
-        ),
+        None => (5, within(asked, "fps", rules.still_fps, 1..=30, rules.fps)?.min(rules.still_fps)),
         Some(codec) => {
             let codec = codec.as_i64().filter(|c| (5..=7).contains(c)).ok_or(rules.codec)?;
             let (default, range) = match codec {
@@ -188,20 +185,11 @@ fn pictures(asked: &Value, rules: &PictureRules) -> Result<(Params, Value), Refu
 }
 
 fn transcript(asked: &Value) -> Result<(Params, Value), Refusal> {
-    within(
-        asked,
-        "content_type",
-        5,
-        5..=5,
-        (37, "INVALID_MEDIA_TRANSCRIPT_CONTENT_TYPE"),
-    )?;
+    within(asked, "content_type", 5, 5..=5, (37, "INVALID_MEDIA_TRANSCRIPT_CONTENT_TYPE"))?;
     const LANGUAGE: Refusal = (43, "INVALID_MEDIA_TRANSCRIPT_SOURCE_LANGUAGE");
     let language = within(asked, "src_language", 9, -1..=36, LANGUAGE)?;
     let lid = asked.get("enable_lid").and_then(Value::as_bool).unwrap_or(true);
-    Ok((
-        Params::Text,
-        json!({"content_type": 5, "src_language": language, "enable_lid": lid}),
-    ))
+    Ok((Params::Text, json!({"content_type": 5, "src_language": language, "enable_lid": lid})))
 }
 
 #[cfg(test)]
@@ -209,9 +197,7 @@ mod tests {
     use super::*;
 
     fn echo(medium: Medium, part: Value) -> Result<Value, i64> {
-        effective(medium, &json!({ medium.params_key(): part }))
-            .map(|(_, echo)| echo)
-            .map_err(|(code, _)| code)
+        effective(medium, &json!({ medium.params_key(): part })).map(|(_, echo)| echo).map_err(|(code, _)| code)
     }
 
     #[test]
@@ -228,10 +214,7 @@ mod tests {
 
     #[test]
     fn values_are_corrected_as_zoom_does() {
-        assert_eq!(
-            echo(Medium::Audio, json!({"send_rate": 5000})).unwrap()["send_rate"],
-            1000
-        );
+        assert_eq!(echo(Medium::Audio, json!({"send_rate": 5000})).unwrap()["send_rate"], 1000);
         let no_codec = echo(Medium::Video, json!({"fps": 25})).unwrap();
         assert_eq!((&no_codec["codec"], &no_codec["fps"]), (&json!(5), &json!(5)));
         assert_eq!(echo(Medium::Share, json!({"fps": 25})).unwrap()["fps"], 1);

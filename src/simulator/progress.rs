@@ -95,10 +95,7 @@ impl Progress {
     /// The furthest meeting is at `position_ms` behind the start of the first.
     pub(super) fn at(&self, position_ms: i64) {
         let inner = &self.0;
-        let position_ms = inner
-            .position_ms
-            .fetch_max(position_ms, Ordering::Relaxed)
-            .max(position_ms);
+        let position_ms = inner.position_ms.fetch_max(position_ms, Ordering::Relaxed).max(position_ms);
         let length_ms = inner.length_ms.load(Ordering::Relaxed);
         let text = || {
             format!(
@@ -114,11 +111,7 @@ impl Progress {
                 let now_s = inner.born.elapsed().as_secs();
                 let last_s = inner.last_line_s.load(Ordering::Relaxed);
                 let due = now_s >= last_s + LINE_EVERY.as_secs();
-                let mine = || {
-                    inner
-                        .last_line_s
-                        .compare_exchange(last_s, now_s, Ordering::Relaxed, Ordering::Relaxed)
-                };
+                let mine = || inner.last_line_s.compare_exchange(last_s, now_s, Ordering::Relaxed, Ordering::Relaxed);
                 if due && mine().is_ok() {
                     self.note(&text());
                 }

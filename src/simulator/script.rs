@@ -56,15 +56,10 @@ impl Size {
         if self.width <= limit.width && self.height <= limit.height {
             return self;
         }
-        let ratio = f64::min(
-            f64::from(limit.width) / f64::from(self.width),
-            f64::from(limit.height) / f64::from(self.height),
-        );
+        let ratio =
+            f64::min(f64::from(limit.width) / f64::from(self.width), f64::from(limit.height) / f64::from(self.height));
         let even = |n: u32| ((f64::from(n) * ratio / 2.0).floor() as u32).max(8) * 2;
-        Self {
-            width: even(self.width),
-            height: even(self.height),
-        }
+        Self { width: even(self.width), height: even(self.height) }
     }
 }
 
@@ -107,9 +102,8 @@ impl Script {
 
 /// Reads `10..15` or `10s..1m`.
 pub(super) fn parse_span(text: &str) -> Result<Span, String> {
-    let (start, end) = text
-        .split_once("..")
-        .ok_or("a span is START..END in seconds of media time, for example 10..15")?;
+    let (start, end) =
+        text.split_once("..").ok_or("a span is START..END in seconds of media time, for example 10..15")?;
     let (start_ms, end_ms) = (parse_ms(start)?, parse_ms(end)?);
     if start_ms >= end_ms {
         return Err("the span ends before it starts".into());
@@ -119,18 +113,13 @@ pub(super) fn parse_span(text: &str) -> Result<Span, String> {
 
 /// Reads `video@12`.
 pub(super) fn parse_cut(text: &str) -> Result<Cut, String> {
-    let (target, at) = text
-        .split_once('@')
-        .ok_or("a cut is SOCKET@SECONDS, for example video@12")?;
+    let (target, at) = text.split_once('@').ok_or("a cut is SOCKET@SECONDS, for example video@12")?;
     let target = match target {
         "signaling" => Target::Signaling,
         "all" => Target::AllMedia,
         other => Target::Medium(parse_medium(other)?),
     };
-    Ok(Cut {
-        target,
-        at_ms: parse_ms(at)?,
-    })
+    Ok(Cut { target, at_ms: parse_ms(at)? })
 }
 
 /// Reads `video`; `deskshare` is Zoom's word for `share`.
@@ -143,12 +132,7 @@ pub(super) fn parse_medium(text: &str) -> Result<Medium, String> {
 
 /// Reads `1280x720`.
 pub(super) fn parse_size(text: &str) -> Result<Size, String> {
-    let size = text.split_once('x').and_then(|(w, h)| {
-        Some(Size {
-            width: w.parse().ok()?,
-            height: h.parse().ok()?,
-        })
-    });
+    let size = text.split_once('x').and_then(|(w, h)| Some(Size { width: w.parse().ok()?, height: h.parse().ok()? }));
     match size {
         Some(s) if s.width.is_multiple_of(2) && s.height.is_multiple_of(2) && s.width >= 16 && s.height >= 16 => Ok(s),
         _ => Err("a size is WIDTHxHEIGHT in even numbers, for example 1280x720".into()),
@@ -157,9 +141,7 @@ pub(super) fn parse_size(text: &str) -> Result<Size, String> {
 
 /// Reads `10:640x360`.
 pub(super) fn parse_size_change(text: &str) -> Result<(i64, Size), String> {
-    let (at, size) = text
-        .split_once(':')
-        .ok_or("a size change is SECONDS:WIDTHxHEIGHT, for example 10:640x360")?;
+    let (at, size) = text.split_once(':').ok_or("a size change is SECONDS:WIDTHxHEIGHT, for example 10:640x360")?;
     Ok((parse_ms(at)?, parse_size(size)?))
 }
 
@@ -193,13 +175,7 @@ mod tests {
         let span = parse_span("10..1m").unwrap();
         assert_eq!((span.start_ms, span.end_ms), (10_000, 60_000));
         assert!(span.contains(10_000) && !span.contains(60_000));
-        assert_eq!(
-            parse_cut("video@2.5").unwrap(),
-            Cut {
-                target: Target::Medium(Medium::Video),
-                at_ms: 2500
-            }
-        );
+        assert_eq!(parse_cut("video@2.5").unwrap(), Cut { target: Target::Medium(Medium::Video), at_ms: 2500 });
         assert_eq!(parse_cut("signaling@1").unwrap().target, Target::Signaling);
         assert_eq!(parse_cut("deskshare@1").unwrap().target, Target::Medium(Medium::Share));
         assert_eq!(parse_size_change("10:640x360").unwrap().0, 10_000);

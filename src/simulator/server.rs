@@ -69,11 +69,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn bind(settings: &Arc<Settings>, progress: &Progress) -> Result<Self, Error> {
-        let mut server = Self {
-            registry: Registry::default(),
-            bases: Vec::new(),
-            tasks: Vec::new(),
-        };
+        let mut server = Self { registry: Registry::default(), bases: Vec::new(), tasks: Vec::new() };
         server.listen(settings, settings.listen).await?;
         if !settings.script.failover_ms.is_empty() {
             let any_port = SocketAddr::new(settings.listen.ip(), 0);

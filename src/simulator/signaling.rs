@@ -53,9 +53,7 @@ pub(super) async fn serve(meeting: Arc<Meeting>, mut socket: Socket) {
         "reason": "", "media_server": {"server_urls": meeting.media_urls()},
     });
     let end = match socket.send(&answer).await {
-        Ok(()) => run(&meeting, &mut socket, &mut inbox)
-            .await
-            .unwrap_or(End::Lost(Cause::Client)),
+        Ok(()) => run(&meeting, &mut socket, &mut inbox).await.unwrap_or(End::Lost(Cause::Client)),
         Err(Gone) => End::Lost(Cause::Client),
     };
     let cause = match &end {
@@ -137,15 +135,13 @@ fn answer(meeting: &Meeting, socket: &mut Socket, message: &Value) -> Option<Val
     let now = meeting.clock().now();
     let own_stream = message["rtms_stream_id"] == meeting.stream_id.as_str();
     let refuse = |answer_type: i64, code: i64, reason: &str| {
-        meeting.refuse(format!(
-            "signaling: message of type {kind}: status {code} {reason}: {message}"
-        ));
+        meeting.refuse(format!("signaling: message of type {kind}: status {code} {reason}: {message}"));
         Some(json!({"msg_type": answer_type, "status_code": code, "reason": reason, "timestamp": now}))
     };
     match kind {
-        msg_type::EVENT_SUBSCRIPTION => subscribe(meeting, message)
-            .err()
-            .and_then(|(code, reason)| refuse(kind, code, reason)),
+        msg_type::EVENT_SUBSCRIPTION => {
+            subscribe(meeting, message).err().and_then(|(code, reason)| refuse(kind, code, reason))
+        }
         msg_type::CLIENT_READY_ACK => match own_stream && meeting.ready() {
             true => None,
             false => refuse(kind, 41, "INVALID_CLIENT_READY_ACK"),
@@ -157,9 +153,7 @@ fn answer(meeting: &Meeting, socket: &mut Socket, message: &Value) -> Option<Val
         })),
         msg_type::KEEP_ALIVE_RESP => {
             if !socket.answered(message) {
-                meeting.refuse(format!(
-                    "signaling: keep-alive answer to nothing that was asked: {message}"
-                ));
+                meeting.refuse(format!("signaling: keep-alive answer to nothing that was asked: {message}"));
             }
             None
         }
@@ -232,9 +226,8 @@ fn present(meeting: &Meeting, event_type: i64) {
             }));
         }
         3 => {
-            let people: Vec<Value> = there()
-                .map(|person| json!({"user_id": person.id, "user_name": person.name}))
-                .collect();
+            let people: Vec<Value> =
+                there().map(|person| json!({"user_id": person.id, "user_name": person.name})).collect();
             meeting.event(json!({"event_type": 3, "timestamp": timestamp, "participants": people}));
         }
         8 if !meeting.settings.script.withholds(Medium::Video, position) => {

@@ -66,11 +66,7 @@ impl Socket {
             Binary::Never => false,
         };
         self.frames += 1;
-        let message = if binary {
-            Message::Binary(text.into())
-        } else {
-            Message::Text(text.into())
-        };
+        let message = if binary { Message::Binary(text.into()) } else { Message::Text(text.into()) };
         self.put(message).await
     }
 
@@ -120,11 +116,8 @@ impl Socket {
 
     /// When the next keep-alive is due.
     pub(super) fn keepalive_due(&self) -> Instant {
-        let since = if self.settings.keepalive_always {
-            self.last_keepalive
-        } else {
-            self.last_sent.max(self.last_keepalive)
-        };
+        let since =
+            if self.settings.keepalive_always { self.last_keepalive } else { self.last_sent.max(self.last_keepalive) };
         since + self.settings.keepalive
     }
 
@@ -162,10 +155,7 @@ impl Socket {
 
     /// Says goodbye with 1000 and waits for the answer, a moment.
     pub(super) async fn close(mut self) {
-        let frame = CloseFrame {
-            code: CloseCode::Normal,
-            reason: "".into(),
-        };
+        let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
         let closing = async {
             if self.ws.close(Some(frame)).await.is_ok() {
                 while let Some(Ok(_)) = self.ws.next().await {}
@@ -195,11 +185,7 @@ fn dress(quirks: &Quirks, json: String) -> String {
         if quirks.numbers_as_strings {
             numbers_to_strings(&mut value);
         }
-        text = if quirks.pretty {
-            serde_json::to_string_pretty(&value).unwrap_or(text)
-        } else {
-            value.to_string()
-        };
+        text = if quirks.pretty { serde_json::to_string_pretty(&value).unwrap_or(text) } else { value.to_string() };
     }
     if quirks.escaped_slashes {
         text = text.replace('/', "\\/");
@@ -226,12 +212,7 @@ mod tests {
     #[test]
     fn quirks_change_the_form_and_not_the_content() {
         let json = r#"{"msg_type":14,"content":{"user_id":0,"data":"A/B+","timestamp":1754042400123}}"#;
-        let all = Quirks {
-            numbers_as_strings: true,
-            escaped_slashes: true,
-            pretty: true,
-            ..Quirks::default()
-        };
+        let all = Quirks { numbers_as_strings: true, escaped_slashes: true, pretty: true, ..Quirks::default() };
         let text = dress(&all, json.into());
         assert!(text.contains("A\\/B+") && text.contains('\n'));
         let value: Value = serde_json::from_str(&text).unwrap();

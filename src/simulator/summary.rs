@@ -134,11 +134,7 @@ impl fmt::Display for Summary {
         if self.meetings.len() <= SHOWN {
             return Ok(());
         }
-        writeln!(
-            f,
-            "... and {} meetings more; --json has them all",
-            self.meetings.len() - SHOWN
-        )?;
+        writeln!(f, "... and {} meetings more; --json has them all", self.meetings.len() - SHOWN)?;
         let sum = |pick: fn(&MediumSummary) -> u64| -> u64 {
             let media = self.meetings.iter().flat_map(|m| m.media.values());
             media.map(pick).sum()
@@ -149,12 +145,7 @@ impl fmt::Display for Summary {
             .flat_map(|m| m.webhooks.iter().filter(|w| w.status.is_some()).map(|w| w.after_ms))
             .collect();
         latencies.sort_by(f64::total_cmp);
-        let at = |share: f64| {
-            latencies
-                .get((latencies.len() as f64 * share) as usize)
-                .copied()
-                .unwrap_or(0.0)
-        };
+        let at = |share: f64| latencies.get((latencies.len() as f64 * share) as usize).copied().unwrap_or(0.0);
         write!(
             f,
             "all {} meetings: {} messages, {:.1} MB, {} not delivered, {} connections lost, {} refusals, {} failed; \
@@ -227,12 +218,7 @@ impl fmt::Display for MeetingSummary {
         }
         for loss in &self.losses {
             let what = loss.medium.map_or("signaling", Medium::as_str);
-            write!(
-                f,
-                "  lost        {what} at {:.3} s ({}), ",
-                seconds(loss.at_ms),
-                loss.cause
-            )?;
+            write!(f, "  lost        {what} at {:.3} s ({}), ", seconds(loss.at_ms), loss.cause)?;
             match loss.back_after_ms {
                 Some(ms) => writeln!(f, "back after {ms} ms")?,
                 None => writeln!(f, "never back")?,

@@ -15,21 +15,9 @@ pub(super) struct Person {
 
 /// Everybody. The third comes late.
 pub(super) const PEOPLE: [Person; 3] = [
-    Person {
-        id: 16_778_240,
-        name: "Ada Example",
-        joins_ms: 0,
-    },
-    Person {
-        id: 16_779_264,
-        name: "Bo/b \"Ops\" Ünal",
-        joins_ms: 0,
-    },
-    Person {
-        id: 16_780_288,
-        name: "李 <Carol> & Co",
-        joins_ms: 5000,
-    },
+    Person { id: 16_778_240, name: "Ada Example", joins_ms: 0 },
+    Person { id: 16_779_264, name: "Bo/b \"Ops\" Ünal", joins_ms: 0 },
+    Person { id: 16_780_288, name: "李 <Carol> & Co", joins_ms: 5000 },
 ];
 
 /// How long each speaks before the next takes over.

@@ -36,10 +36,7 @@ impl Hooks {
             .redirect(reqwest::redirect::Policy::none());
         // A proxy in the environment is for the outside.
         let to = &settings.webhooks.to;
-        if ["//127.", "//localhost", "//[::1]"]
-            .iter()
-            .any(|local| to.contains(local))
-        {
+        if ["//127.", "//localhost", "//[::1]"].iter().any(|local| to.contains(local)) {
             builder = builder.no_proxy();
         }
         Ok(Self {
@@ -79,8 +76,7 @@ impl Hooks {
                 "made another encryptedToken: ZOOM_SECRET_TOKEN has to be the same here and there".into(),
             ));
         }
-        self.progress
-            .note(&format!("the URL validation was answered in {:.0} ms", answer.after_ms));
+        self.progress.note(&format!("the URL validation was answered in {:.0} ms", answer.after_ms));
         Ok(())
     }
 
@@ -112,10 +108,7 @@ impl Hooks {
             .client
             .post(&self.settings.webhooks.to)
             .header("content-type", "application/json; charset=utf-8")
-            .header(
-                "x-zm-signature",
-                signature::webhook(&credentials.secret_token, &timestamp, body.as_bytes()),
-            )
+            .header("x-zm-signature", signature::webhook(&credentials.secret_token, &timestamp, body.as_bytes()))
             .header("x-zm-request-timestamp", timestamp)
             .header("x-zm-trackingid", format!("v=2.0;clid=sim01;rid=WEB_{tracking}"))
             .header("clientid", &credentials.client_id)
