@@ -204,7 +204,6 @@ impl Config {
         };
         if env.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(env.mistakes)) }
     }
-
 }
 
 /// What is wrong with the settings.
@@ -376,7 +375,10 @@ mod tests {
         assert_eq!(config.listen.to_string(), "0.0.0.0:3000");
         assert_eq!((config.storage_url.as_str(), config.spool_min_free), ("./recordings", 5 << 30));
         assert_eq!(config.media, Medium::ALL);
-        assert_eq!((config.render.video_size.pixels(), config.video_fps, config.render.audio_bitrate), ((1280, 720), 25, 64_000));
+        assert_eq!(
+            (config.render.video_size.pixels(), config.video_fps, config.render.audio_bitrate),
+            ((1280, 720), 25, 64_000)
+        );
     }
 
     #[test]

@@ -98,15 +98,16 @@ async fn serve() -> anyhow::Result<ExitCode> {
         .await
         .with_context(|| format!("listening on {} (HOST, PORT)", config.listen))?;
     let uploader = Uploader::new(store.clone(), uploader::Settings::default());
-    let recorder =
-        Recorder::start(recorder::Settings::new(&config), spool, Dialer::new()?, ffmpeg, uploader).await?;
+    let recorder = Recorder::start(recorder::Settings::new(&config), spool, Dialer::new()?, ffmpeg, uploader).await?;
     tracing::info!(
         webhook = format!("http://{}{}", listener.local_addr()?, config.webhook_path),
         storage = store.describe(), spool = %config.spool_dir.display(), version = env!("CARGO_PKG_VERSION"),
         "ready"
     );
     if config.allow_unsigned {
-        tracing::warn!("ZOOM_ALLOW_UNSIGNED is set: anyone who reaches the webhook can start recordings; for tests only");
+        tracing::warn!(
+            "ZOOM_ALLOW_UNSIGNED is set: anyone who reaches the webhook can start recordings; for tests only"
+        );
     }
     tokio::spawn(async move {
         if let Err(err) = store.probe().await {

@@ -13,10 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const GRACE: Duration = Duration::from_secs(30);
-const HD: Canvas = Canvas {
-    width: 1280,
-    height: 720,
-};
+const HD: Canvas = Canvas { width: 1280, height: 720 };
 
 fn ffmpeg() -> Ffmpeg {
     Ffmpeg::new(Settings::default())
@@ -24,12 +21,7 @@ fn ffmpeg() -> Ffmpeg {
 
 /// A child that is a shell script.
 fn shell(stall: Duration) -> Ffmpeg {
-    Ffmpeg::new(Settings {
-        program: "sh".into(),
-        stall,
-        ..Settings::default()
-    })
-    .expect("a shell")
+    Ffmpeg::new(Settings { program: "sh".into(), stall, ..Settings::default() }).expect("a shell")
 }
 
 fn script(text: &str) -> [OsString; 2] {
@@ -73,10 +65,7 @@ async fn sound(files: &Files, name: &str, samples: &[u8]) -> PathBuf {
 }
 
 async fn assemble(video: &Path, audio: &Path, out: PathBuf) -> PathBuf {
-    ffmpeg()
-        .run("assembling", &args::assemble(video, audio, &out), GRACE)
-        .await
-        .unwrap();
+    ffmpeg().run("assembling", &args::assemble(video, audio, &out), GRACE).await.unwrap();
     out
 }
 
@@ -88,19 +77,13 @@ async fn remux(input: &Path, out: PathBuf) -> PathBuf {
 /// Uneven steps between pictures, the same in every run.
 fn times(start: i64, count: usize) -> Vec<i64> {
     let steps = [40, 33, 47, 1, 90, 40, 39, 66, 12].into_iter().cycle();
-    steps
-        .scan(start, |pts, step| Some(std::mem::replace(pts, *pts + step)))
-        .take(count)
-        .collect()
+    steps.scan(start, |pts, step| Some(std::mem::replace(pts, *pts + step))).take(count).collect()
 }
 
 #[tokio::test]
 async fn the_installed_ffmpeg_can_do_what_is_needed() {
     let version = ffmpeg().check().await.unwrap();
-    assert!(
-        version.starts_with(|first: char| first.is_ascii_digit() || first == 'n' || first == 'N'),
-        "{version}"
-    );
+    assert!(version.starts_with(|first: char| first.is_ascii_digit() || first == 'n' || first == 'N'), "{version}");
 }
 
 #[tokio::test]
@@ -132,10 +115,7 @@ async fn pictures_keep_their_times_through_holes_and_late_starts() {
     }
     // The last picture lasts as long as it should: only straight from Matroska.
     assert!((span(&direct, "v:0").1 - end).abs() < 1.0, "{:?}", span(&direct, "v:0"));
-    assert!(
-        span(&twice, "v:0").1 < end - 1_000.0,
-        "a fragmented file keeps the last duration now: say so"
-    );
+    assert!(span(&twice, "v:0").1 < end - 1_000.0, "a fragmented file keeps the last duration now: say so");
 }
 
 #[tokio::test]
@@ -146,10 +126,7 @@ async fn parameter_sets_are_in_the_sample_entry_and_in_the_samples() {
     let mkv = files.write("video.mkv", &track);
     ffmpeg().run("copying", &args::remux(&mkv, &out), GRACE).await.unwrap();
     let bytes = std::fs::read(&out).unwrap();
-    let avcc = bytes
-        .windows(4)
-        .position(|bytes| bytes == b"avcC")
-        .expect("a sample entry");
+    let avcc = bytes.windows(4).position(|bytes| bytes == b"avcC").expect("a sample entry");
     // avcC: version, profile, two more, length size, count of SPS, length of the first, the SPS itself.
     assert_eq!((bytes[avcc + 9] & 0x1F, bytes[avcc + 12] & 0x1F), (1, 7));
     let media = bytes.windows(4).rposition(|bytes| bytes == b"mdat").expect("media") + 4;
@@ -164,12 +141,7 @@ async fn a_track_may_change_its_size() {
     let audio = sound(&files, "audio.m4a", &clicks(16_000 * 5, &[])).await;
     let out = assemble(&video, &audio, files.path("recording.mp4")).await;
     let frames = probe(&out, "-select_streams v:0 -show_entries frame=width,height");
-    let widths: Vec<_> = frames["frames"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|frame| &frame["width"])
-        .collect();
+    let widths: Vec<_> = frames["frames"].as_array().unwrap().iter().map(|frame| &frame["width"]).collect();
     assert_eq!(widths.len(), 100);
     assert!(widths[..50].iter().all(|&width| width == 320) && widths[50..].iter().all(|&width| width == 640));
 }
@@ -179,10 +151,7 @@ async fn sound_is_where_it_was_and_as_long_as_it_was() {
     let files = Files::new();
     let places = [16, 4_000, 80_000, 155_555];
     let audio = sound(&files, "audio.m4a", &clicks(160_000, &places)).await;
-    let video = files.write(
-        "video.mkv",
-        &track(H264, 320, 180, &camera("320x180", 50), &times(2_000, 50), 40),
-    );
+    let video = files.write("video.mkv", &track(H264, 320, 180, &camera("320x180", 50), &times(2_000, 50), 40));
     let recording = assemble(&video, &audio, files.path("recording.mp4")).await;
     for file in [&audio, &recording] {
         assert_eq!(boxes(file)[..2], ["ftyp", "moov"]);
@@ -245,20 +214,12 @@ async fn encode(codec: rtms_recorder::media::PictureCodec, input: &[u8]) -> Vec<
 async fn encoded_track_is_true(files: &Files, units: Vec<Unit>, pts: &[i64]) -> PathBuf {
     assert_eq!(units.len(), pts.len());
     assert!(units[0].is_key && units[0].data.starts_with(&[0, 0, 0, 1, 0x67]));
-    let pictures: Vec<_> = units
-        .into_iter()
-        .map(|unit| Picture {
-            is_key: unit.is_key,
-            data: unit.data.to_vec(),
-        })
-        .collect();
+    let pictures: Vec<_> =
+        units.into_iter().map(|unit| Picture { is_key: unit.is_key, data: unit.data.to_vec() }).collect();
     let video = files.write("encoded.mkv", &track(H264, HD.width, HD.height, &pictures, pts, 1_000));
     let out = remux(&video, files.path("encoded.mp4")).await;
     assert!(largest_error(&picture_times(&out), pts) < 0.001);
-    let seen = probe(
-        &out,
-        "-select_streams v:0 -count_frames -show_entries stream=width,height,nb_read_frames,level",
-    );
+    let seen = probe(&out, "-select_streams v:0 -count_frames -show_entries stream=width,height,nb_read_frames,level");
     let stream = &seen["streams"][0];
     assert_eq!((&stream["width"], &stream["height"]), (&1280.into(), &720.into()));
     assert_eq!(stream["nb_read_frames"], pts.len().to_string());
@@ -270,20 +231,12 @@ async fn encoded_track_is_true(files: &Files, units: Vec<Unit>, pts: &[i64]) -> 
 async fn images_are_encoded_one_for_one() {
     let files = Files::new();
     // An hour in, one a second, give or take; the size changes on the way.
-    let pts: Vec<_> = times(0, 24)
-        .iter()
-        .enumerate()
-        .map(|(n, jitter)| 3_600_000 + n as i64 * 1_000 + jitter % 300)
-        .collect();
+    let pts: Vec<_> =
+        times(0, 24).iter().enumerate().map(|(n, jitter)| 3_600_000 + n as i64 * 1_000 + jitter % 300).collect();
     for (codec, name) in [(Jpg, "mjpeg"), (Png, "png")] {
         let pictures = [images(name, "1280x720", 12), images(name, "640x480", 12)].concat();
         let units = encode(codec, &track(codec, 1280, 720, &pictures, &pts, 1_000)).await;
-        let keys: Vec<_> = units
-            .iter()
-            .zip(&pts)
-            .filter(|(unit, _)| unit.is_key)
-            .map(|(_, pts)| *pts)
-            .collect();
+        let keys: Vec<_> = units.iter().zip(&pts).filter(|(unit, _)| unit.is_key).map(|(_, pts)| *pts).collect();
         assert!(keys.windows(2).all(|pair| pair[1] - pair[0] <= 6_000), "{keys:?}");
         encoded_track_is_true(&files, units, &pts).await;
     }
@@ -296,18 +249,9 @@ async fn a_portrait_is_letterboxed() {
     let units = encode(H264, &track(H264, 720, 1280, &camera("720x1280", 50), &pts, 40)).await;
     let out = encoded_track_is_true(&files, units, &pts).await;
     // 720 of 1280 pixels of height: the picture is 404 or 406 wide, with black on both sides.
-    let gray = run(
-        "ffmpeg",
-        &format!(
-            "-v error -i {} -frames:v 1 -pix_fmt gray -f rawvideo pipe:1",
-            out.display()
-        ),
-    );
+    let gray = run("ffmpeg", &format!("-v error -i {} -frames:v 1 -pix_fmt gray -f rawvideo pipe:1", out.display()));
     let row = &gray[1280 * 360..1280 * 361];
-    assert!(
-        row[..430].iter().chain(&row[850..]).all(|&pixel| pixel < 24),
-        "black at the sides"
-    );
+    assert!(row[..430].iter().chain(&row[850..]).all(|&pixel| pixel < 24), "black at the sides");
     assert!(row[440..840].iter().any(|&pixel| pixel > 60), "a picture in the middle");
 }
 
@@ -315,31 +259,16 @@ async fn a_portrait_is_letterboxed() {
 async fn a_slate_is_one_black_key_frame() {
     let files = Files::new();
     let slate = ffmpeg().run("making the slate", &args::slate(HD), GRACE).await.unwrap();
-    assert!(
-        slate.starts_with(&[0, 0, 0, 1, 0x67]) && slate.len() < 600,
-        "{} bytes",
-        slate.len()
-    );
-    let picture = Picture {
-        is_key: true,
-        data: slate.to_vec(),
-    };
+    assert!(slate.starts_with(&[0, 0, 0, 1, 0x67]) && slate.len() < 600, "{} bytes", slate.len());
+    let picture = Picture { is_key: true, data: slate.to_vec() };
     let pictures = [vec![picture; 5], camera("1280x720", 25)].concat();
     let pts: Vec<_> = (0..5).map(|n| n * 2_000).chain(times(10_000, 25)).collect();
     let video = files.write("video.mkv", &track(H264, 1280, 720, &pictures, &pts, 40));
     let out = remux(&video, files.path("video.mp4")).await;
     assert!(largest_error(&picture_times(&out), &pts) < 0.001);
-    let gray = run(
-        "ffmpeg",
-        &format!(
-            "-v error -i {} -fps_mode passthrough -pix_fmt gray -f rawvideo pipe:1",
-            out.display()
-        ),
-    );
-    let brightest: Vec<_> = gray
-        .chunks(1280 * 720)
-        .map(|picture| picture.iter().max().unwrap())
-        .collect();
+    let gray =
+        run("ffmpeg", &format!("-v error -i {} -fps_mode passthrough -pix_fmt gray -f rawvideo pipe:1", out.display()));
+    let brightest: Vec<_> = gray.chunks(1280 * 720).map(|picture| picture.iter().max().unwrap()).collect();
     assert_eq!(brightest.len(), 30);
     assert!(brightest[..5].iter().all(|&&value| value < 24) && brightest[5..].iter().all(|&&value| value > 128));
 }
@@ -352,28 +281,18 @@ async fn what_cannot_be_read_is_an_error_in_its_own_words() {
     let error = ffmpeg().run("copying the pictures", &copy, GRACE).await.unwrap_err();
     assert!(matches!(error, Error::Exited { .. }) && !error.is_retryable());
     let text = error.to_string();
-    assert!(
-        text.starts_with("copying the pictures failed: ffmpeg ended with exit status: 1; it said: "),
-        "{text}"
-    );
+    assert!(text.starts_with("copying the pictures failed: ffmpeg ended with exit status: 1; it said: "), "{text}");
     assert!(text.contains("Invalid data found"), "{text}");
     // The same while it is being fed: the pipe breaks first.
-    let mut child = ffmpeg()
-        .spawn("copying", &args::pictures(&files.path("out.mp4")), Output::Null)
-        .unwrap();
+    let mut child = ffmpeg().spawn("copying", &args::pictures(&files.path("out.mp4")), Output::Null).unwrap();
     let error = child.write(&vec![7; 50_000_000]).await.unwrap_err();
-    assert!(
-        matches!(&error, Error::Exited { tail, .. } if tail.contains("Invalid data found")),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::Exited { tail, .. } if tail.contains("Invalid data found")), "{error}");
 }
 
 #[tokio::test]
 async fn a_killed_child_is_an_error_that_can_be_repeated() {
     let files = Files::new();
-    let mut child = ffmpeg()
-        .spawn("encoding", &args::sound(&files.path("a.mp4"), 64_000), Output::Null)
-        .unwrap();
+    let mut child = ffmpeg().spawn("encoding", &args::sound(&files.path("a.mp4"), 64_000), Output::Null).unwrap();
     child.write(&clicks(16_000 * 60, &[])).await.unwrap();
     run("kill", &format!("-9 {}", child.pid().unwrap()));
     let error = child.write(&clicks(16_000 * 60, &[])).await.unwrap_err();
@@ -399,9 +318,7 @@ async fn only_the_end_of_what_is_said_is_kept() {
 /// Whether a process exists and is more than a zombie.
 fn is_alive(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    stat.rsplit(") ")
-        .next()
-        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
 
 async fn grandchild(file: &Path) -> String {
@@ -426,10 +343,7 @@ async fn is_gone(pid: &str) -> bool {
 
 /// A child that takes nothing, ends never, and has a child of its own.
 fn stubborn(pid_file: &Path) -> [OsString; 2] {
-    script(&format!(
-        "trap '' TERM; echo here I am >&2; sleep 600 & echo $! >{}; wait",
-        pid_file.display()
-    ))
+    script(&format!("trap '' TERM; echo here I am >&2; sleep 600 & echo $! >{}; wait", pid_file.display()))
 }
 
 #[tokio::test]
@@ -437,19 +351,14 @@ async fn a_child_that_hangs_is_killed_with_its_group() {
     let files = Files::new();
     let pid_file = files.path("pid");
     let grace = Duration::from_millis(700);
-    let child = shell(GRACE)
-        .spawn("hanging", &stubborn(&pid_file), Output::Collect)
-        .unwrap();
+    let child = shell(GRACE).spawn("hanging", &stubborn(&pid_file), Output::Collect).unwrap();
     let pid = grandchild(&pid_file).await;
     assert!(is_alive(&pid));
     let start = Instant::now();
     let error = child.finish(grace).await.unwrap_err();
     assert!(start.elapsed() >= grace && start.elapsed() < grace + Duration::from_secs(2));
     assert!(matches!(error, Error::TimedOut { .. }) && error.is_retryable());
-    assert_eq!(
-        error.to_string(),
-        "hanging failed: ffmpeg was not done after 0.7 s and was killed; it said: here I am"
-    );
+    assert_eq!(error.to_string(), "hanging failed: ffmpeg was not done after 0.7 s and was killed; it said: here I am");
     assert!(is_gone(&pid).await);
 }
 
@@ -458,16 +367,11 @@ async fn a_child_that_takes_nothing_is_killed_with_its_group() {
     let files = Files::new();
     let pid_file = files.path("pid");
     let stall = Duration::from_millis(500);
-    let mut child = shell(stall)
-        .spawn("stalling", &stubborn(&pid_file), Output::Null)
-        .unwrap();
+    let mut child = shell(stall).spawn("stalling", &stubborn(&pid_file), Output::Null).unwrap();
     let pid = grandchild(&pid_file).await;
     let start = Instant::now();
     let error = child.write(&vec![0; 1 << 20]).await.unwrap_err();
-    assert!(
-        matches!(error, Error::Stalled { .. }) && error.is_retryable(),
-        "{error}"
-    );
+    assert!(matches!(error, Error::Stalled { .. }) && error.is_retryable(), "{error}");
     assert!(start.elapsed() < Duration::from_secs(3));
     assert!(is_gone(&pid).await);
 }
@@ -491,33 +395,17 @@ async fn input_and_output_cannot_block_each_other_and_output_has_a_limit() {
     back.extend_from_slice(&child.finish(GRACE).await.unwrap());
     assert!(back == data);
 
-    let settings = Settings {
-        program: "sh".into(),
-        output_max: 1 << 20,
-        ..Settings::default()
-    };
+    let settings = Settings { program: "sh".into(), output_max: 1 << 20, ..Settings::default() };
     let small = Ffmpeg::new(settings).unwrap();
-    let error = small
-        .run("flooding", &script("cat /dev/zero"), GRACE)
-        .await
-        .unwrap_err();
-    assert!(matches!(
-        error,
-        Error::TooMuchOutput {
-            max_bytes: 1_048_576,
-            ..
-        }
-    ));
+    let error = small.run("flooding", &script("cat /dev/zero"), GRACE).await.unwrap_err();
+    assert!(matches!(error, Error::TooMuchOutput { max_bytes: 1_048_576, .. }));
     let mut child = small.spawn("flooding", &script("cat"), Output::Collect).unwrap();
     assert!(matches!(child.write(&data).await, Err(Error::TooMuchOutput { .. })));
 }
 
 #[tokio::test]
 async fn a_child_is_nicer_than_the_recorder() {
-    let nice = shell(GRACE)
-        .run("asking", &script("sleep 0.2; nice"), GRACE)
-        .await
-        .unwrap();
+    let nice = shell(GRACE).run("asking", &script("sleep 0.2; nice"), GRACE).await.unwrap();
     let own = run("nice", "");
     let number = |text: &[u8]| String::from_utf8_lossy(text).trim().parse::<i32>().unwrap();
     assert_eq!(number(&nice), (number(&own) + 10).min(19));
@@ -525,22 +413,13 @@ async fn a_child_is_nicer_than_the_recorder() {
 
 #[tokio::test]
 async fn what_is_missing_is_named_with_what_to_do() {
-    let settings = Settings {
-        program: "/nowhere/ffmpeg".into(),
-        ..Settings::default()
-    };
+    let settings = Settings { program: "/nowhere/ffmpeg".into(), ..Settings::default() };
     let error = Ffmpeg::new(settings).unwrap_err();
     assert!(matches!(error, Error::NotFound { .. }) && !error.is_retryable());
-    assert!(
-        error.to_string().starts_with("/nowhere/ffmpeg was not found"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("/nowhere/ffmpeg was not found"), "{error}");
     assert!(error.to_string().contains("apt-get install ffmpeg"), "{error}");
     // Something that runs and is no ffmpeg.
-    let settings = Settings {
-        program: "true".into(),
-        ..Settings::default()
-    };
+    let settings = Settings { program: "true".into(), ..Settings::default() };
     let error = Ffmpeg::new(settings).unwrap().check().await.unwrap_err();
     assert!(matches!(error, Error::Incapable { .. }), "{error}");
 }

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use common::s3::{self, BUCKET, Fault, S3Server, SECRET_KEY, Seen};
 use hyper::Method;
 use object_store::{Attribute, ObjectStoreExt};
+use rtms_recorder::ids::Product;
 use rtms_recorder::ids::{MeetingId, RecordingId, StreamId};
 use rtms_recorder::media::Timestamp;
 use rtms_recorder::output::key::FolderParts;
-use rtms_recorder::ids::Product;
 use rtms_recorder::output::manifest::{Counters, Ids, Recorder, SCHEMA_VERSION};
 use rtms_recorder::output::{Folder, Manifest, Object};
 use rtms_recorder::store::uploader::{self, PlannedFile, Progress, PublishPlan, Settings};
@@ -23,10 +23,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 const MIB: usize = 1024 * 1024;
-const VIDEO: Attributes = Attributes {
-    content_type: "video/mp4",
-    cache_control: "private, max-age=86400",
-};
+const VIDEO: Attributes = Attributes { content_type: "video/mp4", cache_control: "private, max-age=86400" };
 
 fn open(url: &str, env: &[(String, String)]) -> Store {
     // Every test wants it and only the first can.
@@ -44,9 +41,7 @@ fn content(size: usize) -> Vec<u8> {
     let mut state = size as u64 | 1;
     let mut bytes = Vec::with_capacity(size + 8);
     while bytes.len() < size {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         bytes.extend_from_slice(&state.to_le_bytes());
     }
     bytes.truncate(size);
@@ -74,20 +69,13 @@ async fn conformance(store: &Store) {
         assert_eq!((stored.size_bytes, &stored.key), (size as u64, &key));
         assert_eq!(stored.sha256, sha256(&bytes), "{key}");
         let read = store.read_back(&key).await.unwrap();
-        assert_eq!(
-            (read.size_bytes, read.sha256),
-            (stored.size_bytes, stored.sha256),
-            "{key}"
-        );
+        assert_eq!((read.size_bytes, read.sha256), (stored.size_bytes, stored.sha256), "{key}");
         assert_eq!(store.head(&key).await.unwrap().e_tag, stored.e_tag, "{key}");
     }
 
     let key = "folder/20971520.bin";
     let range = 8 * MIB - 3..8 * MIB + 3;
-    let piece = store
-        .get_range(key, range.start as u64..range.end as u64)
-        .await
-        .unwrap();
+    let piece = store.get_range(key, range.start as u64..range.end as u64).await.unwrap();
     assert_eq!(piece, content(20 * MIB)[range]);
 
     for odd in ["odd/a b+c%20d=e&f.txt", "odd/ü שלום 日本.txt", "odd/[x]{y}^~'(z)!.txt"] {
@@ -95,10 +83,7 @@ async fn conformance(store: &Store) {
         store.put_bytes(odd, Bytes::from_static(b"three"), VIDEO).await.unwrap();
         assert_eq!(store.get(odd).await.unwrap(), "three", "{odd}");
         let listed = store.list("odd").await.unwrap();
-        assert!(
-            listed.iter().any(|head| head.key == odd && head.size_bytes == 5),
-            "{odd} in {listed:?}"
-        );
+        assert!(listed.iter().any(|head| head.key == odd && head.size_bytes == 5), "{odd} in {listed:?}");
     }
 
     let keys = |heads: Vec<rtms_recorder::store::Head>| heads.into_iter().map(|h| h.key).collect::<Vec<_>>();
@@ -113,14 +98,8 @@ async fn conformance(store: &Store) {
     let missing = store.head(key).await.unwrap_err();
     assert!(missing.is_not_found(), "{missing}");
     assert!(store.get(key).await.unwrap_err().is_not_found());
-    let missing = store
-        .put_file("a", Path::new("/nowhere/file"), VIDEO)
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(missing, Error::File { .. }) && !missing.is_retryable(),
-        "{missing}"
-    );
+    let missing = store.put_file("a", Path::new("/nowhere/file"), VIDEO).await.unwrap_err();
+    assert!(matches!(missing, Error::File { .. }) && !missing.is_retryable(), "{missing}");
     for key in ["../a", "/a", "a//b"] {
         let refused = store.put_bytes(key, Bytes::new(), VIDEO).await.unwrap_err();
         assert!(matches!(refused, Error::Key { .. }), "{refused}");
@@ -144,12 +123,7 @@ async fn s3_conforms() {
     let store = open_s3(&server);
     conformance(&store).await;
     assert!(server.file("some/prefix/folder/5.bin").exists());
-    assert!(
-        server
-            .seen()
-            .iter()
-            .all(|s| s.key.is_empty() || s.key.starts_with("some/prefix/"))
-    );
+    assert!(server.seen().iter().all(|s| s.key.is_empty() || s.key.starts_with("some/prefix/")));
 }
 
 #[tokio::test]
@@ -161,20 +135,18 @@ async fn objects_in_s3_have_a_content_type() {
     let large = write(directory.path(), "large", &content(9 * MIB));
     store.put_file("small", &small, VIDEO).await.unwrap();
     store.put_file("large", &large, VIDEO).await.unwrap();
-    let raw = server.env().into_iter().fold(
-        object_store::aws::AmazonS3Builder::new().with_bucket_name(BUCKET),
-        |builder, (name, value)| builder.with_config(name.to_lowercase().parse().unwrap(), value),
-    );
+    let raw = server
+        .env()
+        .into_iter()
+        .fold(object_store::aws::AmazonS3Builder::new().with_bucket_name(BUCKET), |builder, (name, value)| {
+            builder.with_config(name.to_lowercase().parse().unwrap(), value)
+        });
     let raw = raw.build().unwrap();
     for key in ["some/prefix/small", "some/prefix/large"] {
         let object = raw.get(&key.into()).await.unwrap();
         let get = |attribute| object.attributes.get(&attribute).map(|v| v.as_ref().to_owned());
         assert_eq!(get(Attribute::ContentType).as_deref(), Some("video/mp4"), "{key}");
-        assert_eq!(
-            get(Attribute::CacheControl).as_deref(),
-            Some("private, max-age=86400"),
-            "{key}"
-        );
+        assert_eq!(get(Attribute::CacheControl).as_deref(), Some("private, max-age=86400"), "{key}");
     }
 }
 
@@ -204,10 +176,7 @@ async fn refusals_say_what_to_change() {
          S3 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
     );
     let error = refusal(&open(&url, &with("AWS_ACCESS_KEY_ID", "nobody"))).await;
-    assert!(
-        matches!(error.cause(), Some(Cause::BadCredentials | Cause::Denied)),
-        "{error}"
-    );
+    assert!(matches!(error.cause(), Some(Cause::BadCredentials | Cause::Denied)), "{error}");
 
     for (fault, cause) in [
         (Fault::Refuse(404, "NoSuchBucket"), Cause::NoBucket),
@@ -272,8 +241,7 @@ async fn multipart_uploads_are_aborted_when_they_fail_or_are_dropped() {
     let is_part = |seen: &Seen| seen.query.contains("partNumber=2");
     let aborts = || {
         let seen = server.seen().into_iter();
-        seen.filter(|s| s.method == Method::DELETE && s.query.contains("uploadId=") && s.status == 204)
-            .count()
+        seen.filter(|s| s.method == Method::DELETE && s.query.contains("uploadId=") && s.status == 204).count()
     };
 
     server.inject(Fault::Status(403), 1, is_part);
@@ -291,11 +259,7 @@ async fn multipart_uploads_are_aborted_when_they_fail_or_are_dropped() {
 }
 
 fn fast() -> Settings {
-    Settings {
-        first_delay: Duration::from_millis(20),
-        max_delay: Duration::from_millis(200),
-        ..Settings::default()
-    }
+    Settings { first_delay: Duration::from_millis(20), max_delay: Duration::from_millis(200), ..Settings::default() }
 }
 
 /// A recording of two files, one of them large, in a spool.
@@ -364,14 +328,8 @@ impl Heard {
 
 async fn publish(store: &Store, plan: &PublishPlan, heard: &Heard) -> Result<uploader::Published, uploader::Error> {
     let uploader = Uploader::new(store.clone(), fast());
-    let publishing = async {
-        uploader
-            .publish(plan, &heard.progress(), &CancellationToken::new())
-            .await
-    };
-    tokio::time::timeout(Duration::from_secs(20), publishing)
-        .await
-        .expect("it ends by itself")
+    let publishing = async { uploader.publish(plan, &heard.progress(), &CancellationToken::new()).await };
+    tokio::time::timeout(Duration::from_secs(20), publishing).await.expect("it ends by itself")
 }
 
 /// Reads the manifest from the bucket and everything that it lists.
@@ -401,10 +359,7 @@ async fn the_manifest_is_written_last() {
     assert_published(&store, &plan).await;
     let listed: Vec<_> = store.list("").await.unwrap().into_iter().map(|head| head.key).collect();
     let folder = "2026/11/20/093000Z-85746065432-01234567";
-    assert_eq!(
-        listed,
-        ["audio.m4a", "manifest.json", "recording.mp4"].map(|name| format!("{folder}/{name}"))
-    );
+    assert_eq!(listed, ["audio.m4a", "manifest.json", "recording.mp4"].map(|name| format!("{folder}/{name}")));
 }
 
 #[tokio::test]
@@ -432,10 +387,7 @@ async fn publishing_can_be_a_task_of_its_own() {
     let task = tokio::spawn(async move {
         let cancel = CancellationToken::new();
         let published = uploader.publish(&plan, &|_| (), &cancel).await?;
-        let deleted = published
-            .manifest
-            .clone()
-            .into_deleted(Timestamp(0), "Consent was withdrawn.");
+        let deleted = published.manifest.clone().into_deleted(Timestamp(0), "Consent was withdrawn.");
         uploader.withdraw(&plan.folder, &deleted, &|_| (), &cancel).await?;
         Ok::<_, uploader::Error>(published)
     });
@@ -465,13 +417,7 @@ async fn a_bucket_that_comes_up_later_gets_everything() {
     };
     let (published, _server) = tokio::join!(publishing, server);
     published.unwrap();
-    assert!(
-        heard
-            .failures()
-            .iter()
-            .all(|f| f.contains("kept in the spool; check the endpoint")),
-        "{heard:?}"
-    );
+    assert!(heard.failures().iter().all(|f| f.contains("kept in the spool; check the endpoint")), "{heard:?}");
     assert!(!heard.failures().is_empty());
     assert_published(&store, &plan).await;
 }
@@ -494,14 +440,9 @@ async fn refused_uploads_are_kept_and_cancelling_says_why() {
     };
     let (result, ()) = tokio::join!(publishing, cancelling);
     let error = result.unwrap_err();
-    let uploader::Error::Cancelled { last: Some(failure) } = &error else {
-        panic!("{error}")
-    };
+    let uploader::Error::Cancelled { last: Some(failure) } = &error else { panic!("{error}") };
     let text = failure.to_string();
-    assert!(
-        text.contains("403 Forbidden (SignatureDoesNotMatch); kept in the spool; check the bucket cred"),
-        "{text}"
-    );
+    assert!(text.contains("403 Forbidden (SignatureDoesNotMatch); kept in the spool; check the bucket cred"), "{text}");
     assert!(error.is_retryable() && !format!("{error:?}").contains(SECRET_KEY));
     assert!(plan.files.iter().all(|file| file.path.exists()));
 
@@ -519,10 +460,7 @@ async fn an_object_that_was_stored_wrongly_is_sent_again() {
     publish(&store, &plan, &heard).await.unwrap();
     let failures = heard.failures();
     assert_eq!(failures.len(), 2, "{failures:?}");
-    assert!(
-        failures[0].contains("the store has 69999 bytes where 70000 were sent"),
-        "{failures:?}"
-    );
+    assert!(failures[0].contains("the store has 69999 bytes where 70000 were sent"), "{failures:?}");
     assert_published(&store, &plan).await;
 }
 
@@ -565,10 +503,7 @@ async fn a_restart_does_not_send_again_what_is_there() {
 
     // Without the ledger all is sent again, and the manifest is the same.
     std::fs::remove_file(spool.path().join(LEDGER)).unwrap();
-    assert_eq!(
-        publish(&store, &plan, &heard).await.unwrap().sent_bytes,
-        (9 * MIB + 70_000) as u64
-    );
+    assert_eq!(publish(&store, &plan, &heard).await.unwrap().sent_bytes, (9 * MIB + 70_000) as u64);
     assert_published(&store, &plan).await;
     assert_eq!(heard.failures(), [""; 0]);
 }
@@ -581,13 +516,7 @@ async fn a_file_that_is_missing_is_said_at_once() {
     let error = publish(&store, &plan, &heard).await.unwrap_err();
     assert!(matches!(error, uploader::Error::Failed(_)) && !error.is_retryable());
     assert!(error.to_string().contains("audio.m4a: No such file"), "{error}");
-    assert!(
-        store
-            .head(&plan.folder.key(&Object::Manifest))
-            .await
-            .unwrap_err()
-            .is_not_found()
-    );
+    assert!(store.head(&plan.folder.key(&Object::Manifest)).await.unwrap_err().is_not_found());
 }
 
 #[tokio::test]
@@ -598,30 +527,18 @@ async fn a_withdrawn_recording_leaves_only_its_deletion_manifest() {
     let stray = format!("{}/participants/1-Ada.m4a", plan.folder);
     store.put_bytes(&stray, Bytes::from_static(b"x"), VIDEO).await.unwrap();
     let neighbour = format!("{}-2/recording.mp4", plan.folder);
-    store
-        .put_bytes(&neighbour, Bytes::from_static(b"x"), VIDEO)
-        .await
-        .unwrap();
+    store.put_bytes(&neighbour, Bytes::from_static(b"x"), VIDEO).await.unwrap();
 
-    let deleted = published
-        .manifest
-        .into_deleted(Timestamp(1_795_170_700_000), "Consent was withdrawn.");
+    let deleted = published.manifest.into_deleted(Timestamp(1_795_170_700_000), "Consent was withdrawn.");
     let uploader = Uploader::new(store.clone(), fast());
     server.inject(Fault::Status(500), 4, |_| true);
     for _ in 0..2 {
         let cancel = CancellationToken::new();
-        uploader
-            .withdraw(&plan.folder, &deleted, &heard.progress(), &cancel)
-            .await
-            .unwrap();
+        uploader.withdraw(&plan.folder, &deleted, &heard.progress(), &cancel).await.unwrap();
         let left: Vec<_> = store.list("").await.unwrap().into_iter().map(|head| head.key).collect();
         assert_eq!(left, [neighbour.clone(), plan.folder.key(&Object::Manifest)]);
     }
-    assert!(
-        heard.failures()[0].starts_with("deletion of s3://"),
-        "{:?}",
-        heard.failures()
-    );
+    assert!(heard.failures()[0].starts_with("deletion of s3://"), "{:?}", heard.failures());
     let there = store.get(&plan.folder.key(&Object::Manifest)).await.unwrap();
     assert_eq!(Manifest::from_json(&there).unwrap(), deleted);
 

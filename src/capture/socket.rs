@@ -1,6 +1,6 @@
 //! WebSockets: opening one, and reading from all of a stream's at once.
 
-use crate::protocol::link::RunId;
+use crate::protocol::link::{Conn, RunId};
 use crate::protocol::server_urls::ServerUrl;
 use bytes::Bytes;
 use futures_util::stream::Stream;
@@ -79,10 +79,14 @@ pub(super) enum Received {
 }
 
 /// The open sockets of a stream.
+///
+/// Signaling is read first: what it says (the stream is over) explains what the others do (they close). It carries
+/// too little to starve them; among themselves they take turns.
 #[derive(Default)]
 pub(super) struct Sockets {
+    /// Signaling, if it is open, is the first.
     open: Vec<(RunId, Socket)>,
-    /// Where the next read starts, so that a busy socket does not starve the others.
+    /// Which of the others is read next.
     turn: usize,
 }
 
@@ -92,26 +96,30 @@ impl Sockets {
     }
 
     pub(super) fn insert(&mut self, run: RunId, socket: Socket) {
-        self.open.push((run, socket));
+        match run.conn {
+            Conn::Signaling => self.open.insert(0, (run, socket)),
+            Conn::Media(_) => self.open.push((run, socket)),
+        }
     }
 
     /// Waits for something from any of them. Cancel safe.
     pub(super) async fn next(&mut self) -> (RunId, Received) {
         future::poll_fn(|cx| {
             let count = self.open.len();
+            let first = usize::from(self.open.first().is_some_and(|(run, _)| run.conn == Conn::Signaling));
             for step in 0..count {
-                let index = (self.turn + step) % count;
+                let index = if step < first { 0 } else { first + (self.turn + step - first) % (count - first) };
                 let (run, socket) = &mut self.open[index];
                 let run = *run;
                 let how = loop {
                     match Pin::new(&mut *socket).poll_next(cx) {
                         Poll::Pending => break None,
                         Poll::Ready(Some(Ok(Message::Text(text)))) => {
-                            self.turn = index + 1;
+                            self.turn = index + 1 - first;
                             return Poll::Ready((run, Received::Message(text.into())));
                         }
                         Poll::Ready(Some(Ok(Message::Binary(bytes)))) => {
-                            self.turn = index + 1;
+                            self.turn = index + 1 - first;
                             return Poll::Ready((run, Received::Message(bytes)));
                         }
                         Poll::Ready(Some(Ok(Message::Close(frame)))) => {
@@ -127,7 +135,7 @@ impl Sockets {
                     }
                 };
                 if let Some(how) = how {
-                    self.open.swap_remove(index);
+                    self.open.remove(index);
                     return Poll::Ready((run, Received::Closed(how.trim_end().to_owned())));
                 }
             }
@@ -153,7 +161,7 @@ impl Sockets {
     /// Takes a socket out and says good-bye in the background.
     pub(super) fn close(&mut self, run: RunId) {
         if let Some(index) = self.open.iter().position(|(id, _)| *id == run) {
-            let (_, mut socket) = self.open.swap_remove(index);
+            let (_, mut socket) = self.open.remove(index);
             tokio::spawn(async move {
                 // The peer may be gone already; then there is nobody to say it to.
                 tokio::time::timeout(SEND_TIMEOUT, socket.close(None)).await.ok();

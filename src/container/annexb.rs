@@ -43,10 +43,7 @@ impl Splitter {
 
     /// The next access unit whose end is known. Call until it gives nothing.
     pub fn next_unit(&mut self) -> Option<Unit> {
-        while let Some(found) = self.buffer[self.next..]
-            .windows(3)
-            .position(|bytes| bytes == START_CODE)
-        {
+        while let Some(found) = self.buffer[self.next..].windows(3).position(|bytes| bytes == START_CODE) {
             let start = self.next + found;
             // The header of this NAL unit and, of a delimiter, its only byte.
             let Some(&[header, _]) = self.buffer.get(start + 3..start + 5) else {
@@ -57,11 +54,7 @@ impl Splitter {
             match header & 0x1F {
                 IDR => self.is_key = true,
                 DELIMITER => {
-                    let end = if self.buffer[..start].ends_with(&[0]) {
-                        start - 1
-                    } else {
-                        start
-                    };
+                    let end = if self.buffer[..start].ends_with(&[0]) { start - 1 } else { start };
                     let unit = self.take(end);
                     self.buffer.advance(start + 5 - end);
                     if unit.is_some() {
@@ -114,21 +107,9 @@ mod tests {
         splitter.push(&stream(&[true]));
         assert_eq!(splitter.next_unit(), None);
         splitter.push(&stream(&[false]));
-        assert_eq!(
-            splitter.next_unit(),
-            Some(Unit {
-                is_key: true,
-                data: Bytes::from_static(KEY)
-            })
-        );
+        assert_eq!(splitter.next_unit(), Some(Unit { is_key: true, data: Bytes::from_static(KEY) }));
         assert_eq!(splitter.next_unit(), None);
-        assert_eq!(
-            splitter.finish(),
-            Some(Unit {
-                is_key: false,
-                data: Bytes::from_static(OTHER)
-            })
-        );
+        assert_eq!(splitter.finish(), Some(Unit { is_key: false, data: Bytes::from_static(OTHER) }));
     }
 
     proptest! {

@@ -113,11 +113,7 @@ pub struct Writer {
 impl Writer {
     /// A track without frames.
     pub fn new(track: TrackSettings) -> Self {
-        Self {
-            track,
-            cluster: None,
-            last: None,
-        }
+        Self { track, cluster: None, last: None }
     }
 
     /// The time of the last frame.
@@ -143,9 +139,7 @@ impl Writer {
             binary(out, id::MUXING_APP, b"rtms-recorder");
             binary(out, id::WRITING_APP, b"rtms-recorder");
         });
-        master(out, id::TRACKS, |out| {
-            master(out, id::TRACK_ENTRY, |out| self.track_entry(out))
-        });
+        master(out, id::TRACKS, |out| master(out, id::TRACK_ENTRY, |out| self.track_entry(out)));
     }
 
     fn track_entry(&self, out: &mut Vec<u8>) {
@@ -178,10 +172,7 @@ impl Writer {
             return Err(Error::Negative(frame.pts.0));
         };
         if let Some(last) = self.last.filter(|&last| last >= frame.pts) {
-            return Err(Error::OutOfOrder {
-                pts: frame.pts.0,
-                last: last.0,
-            });
+            return Err(Error::OutOfOrder { pts: frame.pts.0, last: last.0 });
         }
         let in_cluster = self.cluster.filter(|_| !frame.is_key);
         let relative = match in_cluster.and_then(|start| i16::try_from(frame.pts.0 - start.0).ok()) {
@@ -195,13 +186,7 @@ impl Writer {
             }
         };
         match frame.duration_ms {
-            None => block(
-                out,
-                id::SIMPLE_BLOCK,
-                relative,
-                if frame.is_key { 0x80 } else { 0 },
-                frame.data,
-            ),
+            None => block(out, id::SIMPLE_BLOCK, relative, if frame.is_key { 0x80 } else { 0 }, frame.data),
             Some(duration_ms) => master(out, id::BLOCK_GROUP, |out| {
                 block(out, id::BLOCK, relative, 0, frame.data);
                 uint(out, id::BLOCK_DURATION, duration_ms);
@@ -276,19 +261,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const HD: TrackSettings = TrackSettings {
-        codec: PictureCodec::H264,
-        width: 1280,
-        height: 720,
-    };
+    const HD: TrackSettings = TrackSettings { codec: PictureCodec::H264, width: 1280, height: 720 };
 
     fn frame(pts: i64, is_key: bool) -> Frame<'static> {
-        Frame {
-            pts: Pts(pts),
-            is_key,
-            duration_ms: None,
-            data: b"picture",
-        }
+        Frame { pts: Pts(pts), is_key, duration_ms: None, data: b"picture" }
     }
 
     /// One element of a known kind, read back: its id, and its content, or nothing if the size is unknown.
@@ -317,11 +293,7 @@ mod tests {
         let (mut frames, mut clusters, mut base) = (Vec::new(), 0, 0);
         let block = |base: i64, block: &[u8]| {
             assert_eq!(block[0], TRACK);
-            (
-                base + i64::from(i16::from_be_bytes([block[1], block[2]])),
-                block[3] == 0x80,
-                block[4..].to_vec(),
-            )
+            (base + i64::from(i16::from_be_bytes([block[1], block[2]])), block[3] == 0x80, block[4..].to_vec())
         };
         while !bytes.is_empty() {
             match element(&mut bytes) {
@@ -360,21 +332,13 @@ mod tests {
     fn a_cluster_begins_at_a_key_frame_and_before_its_times_overflow() {
         let mut writer = Writer::new(HD);
         let mut out = Vec::new();
-        for (pts, is_key) in [
-            (7_300, true),
-            (7_340, false),
-            (7_300 + 32_767, false),
-            (7_300 + 32_768, false),
-        ] {
+        for (pts, is_key) in [(7_300, true), (7_340, false), (7_300 + 32_767, false), (7_300 + 32_768, false)] {
             writer.write(&frame(pts, is_key), &mut out).unwrap();
         }
         writer.write(&frame(50_000, true), &mut out).unwrap();
         let (frames, clusters) = read(&out);
         assert_eq!(clusters, 3);
-        assert_eq!(
-            frames.iter().map(|frame| frame.0).collect::<Vec<_>>(),
-            [7_300, 7_340, 40_067, 40_068, 50_000]
-        );
+        assert_eq!(frames.iter().map(|frame| frame.0).collect::<Vec<_>>(), [7_300, 7_340, 40_067, 40_068, 50_000]);
     }
 
     #[test]
@@ -383,10 +347,7 @@ mod tests {
         let mut out = Vec::new();
         writer.write(&frame(10, true), &mut out).unwrap();
         let (state, bytes) = (writer.clone(), out.clone());
-        assert_eq!(
-            writer.write(&frame(10, false), &mut out),
-            Err(Error::OutOfOrder { pts: 10, last: 10 })
-        );
+        assert_eq!(writer.write(&frame(10, false), &mut out), Err(Error::OutOfOrder { pts: 10, last: 10 }));
         assert_eq!(writer.write(&frame(-1, false), &mut out), Err(Error::Negative(-1)));
         assert_eq!((writer, out), (state, bytes));
     }

@@ -42,9 +42,7 @@ pub struct Canvas {
 /// sound gets up to 64 ms longer. The index is kept in memory for that, some 2 MB an hour.
 pub fn sound(out: &Path, bitrate: u32) -> Vec<OsString> {
     Args::new()
-        .words(&format!(
-            "-xerror -f s16le -ar {SAMPLE_RATE} -ac 1 -i pipe:0 -c:a aac -aac_coder fast -b:a {bitrate}"
-        ))
+        .words(&format!("-xerror -f s16le -ar {SAMPLE_RATE} -ac 1 -i pipe:0 -c:a aac -aac_coder fast -b:a {bitrate}"))
         .words("-threads 1 -bitexact -movflags +faststart -f ipod")
         .file(out)
         .0
@@ -76,13 +74,7 @@ pub fn assemble(video: &Path, audio: &Path, out: &Path) -> Vec<OsString> {
 
 /// The file of one track (Matroska), copied into an MP4 with its index in front.
 pub fn remux(input: &Path, out: &Path) -> Vec<OsString> {
-    Args::new()
-        .words("-xerror -protocol_whitelist file,pipe -i")
-        .file(input)
-        .words("-map 0")
-        .words(COPY)
-        .file(out)
-        .0
+    Args::new().words("-xerror -protocol_whitelist file,pipe -i").file(input).words("-map 0").words(COPY).file(out).0
 }
 
 /// A track of [`container::matroska`](crate::container::matroska) on standard input, scaled and letterboxed onto the
@@ -133,11 +125,7 @@ pub fn slate(canvas: Canvas) -> Vec<OsString> {
 
 /// A level limits the pictures per second, which x264 takes from the 1 ms time base and gets wrong: 30 are enough.
 fn level(canvas: Canvas) -> &'static str {
-    if canvas.width * canvas.height <= 1920 * 1088 {
-        "4.0"
-    } else {
-        "5.1"
-    }
+    if canvas.width * canvas.height <= 1920 * 1088 { "4.0" } else { "5.1" }
 }
 
 /// A list of arguments in the making.
@@ -181,24 +169,11 @@ mod tests {
     #[test]
     fn what_has_spaces_stays_one_argument() {
         for args in [
-            encode(
-                PictureCodec::Jpg,
-                Canvas {
-                    width: 1280,
-                    height: 720,
-                },
-            ),
-            slate(Canvas {
-                width: 1280,
-                height: 720,
-            }),
+            encode(PictureCodec::Jpg, Canvas { width: 1280, height: 720 }),
+            slate(Canvas { width: 1280, height: 720 }),
             sound(Path::new("a"), 64_000),
         ] {
-            assert!(
-                args.iter()
-                    .all(|arg| !arg.is_empty() && !arg.to_string_lossy().contains(' ')),
-                "{args:?}"
-            );
+            assert!(args.iter().all(|arg| !arg.is_empty() && !arg.to_string_lossy().contains(' ')), "{args:?}");
         }
     }
 }

@@ -68,14 +68,8 @@ impl Child {
             .kill_on_drop(true)
             .spawn();
         let mut child = spawned.map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => Error::NotFound {
-                program: settings.program.clone(),
-            },
-            _ => Error::Spawn {
-                step: step.to_owned(),
-                program: settings.program.clone(),
-                source,
-            },
+            io::ErrorKind::NotFound => Error::NotFound { program: settings.program.clone() },
+            _ => Error::Spawn { step: step.to_owned(), program: settings.program.clone(), source },
         })?;
         let pipes = Pipes {
             stdout: child.stdout.take(),
@@ -88,13 +82,7 @@ impl Child {
         let process = Process(child);
         process.be_nice(settings.nice);
         debug!(pid = process.0.id(), step, "started ffmpeg");
-        Ok(Self {
-            step: step.to_owned(),
-            process,
-            stdin,
-            pipes,
-            stall: settings.stall,
-        })
+        Ok(Self { step: step.to_owned(), process, stdin, pipes, stall: settings.stall })
     }
 
     /// The process id, while it runs.
@@ -182,11 +170,7 @@ impl Child {
             Ok(Err(Failed::Read(source))) => self.pipe_error(source),
             Err(_) => {
                 let (step, tail) = self.kill().await;
-                Error::TimedOut {
-                    step,
-                    grace: LAST_WORDS,
-                    tail,
-                }
+                Error::TimedOut { step, grace: LAST_WORDS, tail }
             }
         }
     }
@@ -200,28 +184,17 @@ impl Child {
     }
 
     fn exited(&self, status: ExitStatus) -> Error {
-        Error::Exited {
-            step: self.step.clone(),
-            status,
-            tail: self.pipes.tail(),
-        }
+        Error::Exited { step: self.step.clone(), status, tail: self.pipes.tail() }
     }
 
     fn too_much(&self) -> Error {
         self.process.kill_group();
-        Error::TooMuchOutput {
-            step: self.step.clone(),
-            max_bytes: self.pipes.output_max,
-        }
+        Error::TooMuchOutput { step: self.step.clone(), max_bytes: self.pipes.output_max }
     }
 
     fn pipe_error(&self, source: io::Error) -> Error {
         self.process.kill_group();
-        Error::Pipe {
-            step: self.step.clone(),
-            source,
-            tail: self.pipes.tail(),
-        }
+        Error::Pipe { step: self.step.clone(), source, tail: self.pipes.tail() }
     }
 }
 
@@ -262,11 +235,7 @@ impl Pipes {
                 self.tail.advance(self.tail.len().saturating_sub(TAIL_MAX));
             }
         }
-        if self.output.len() > self.output_max {
-            Err(Failed::TooMuch)
-        } else {
-            Ok(())
-        }
+        if self.output.len() > self.output_max { Err(Failed::TooMuch) } else { Ok(()) }
     }
 
     fn tail(&self) -> String {
@@ -290,10 +259,7 @@ async fn read_some(
 impl Process {
     /// The group has the process's own id. There is none once the process was waited for: the id may be another's.
     fn group(&self) -> Option<Pid> {
-        self.0
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw)
+        self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
     }
 
     fn be_nice(&self, nice: i32) {

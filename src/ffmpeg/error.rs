@@ -90,11 +90,7 @@ impl Error {
             Self::NotFound { .. } | Self::Incapable { .. } | Self::TooMuchOutput { .. } => false,
             Self::Spawn { source, .. } => source.kind() != std::io::ErrorKind::PermissionDenied,
             Self::Exited { status, tail, .. } => {
-                let short_of = [
-                    "No space left on device",
-                    "Cannot allocate memory",
-                    "Disk quota exceeded",
-                ];
+                let short_of = ["No space left on device", "Cannot allocate memory", "Disk quota exceeded"];
                 status.signal().is_some() || short_of.iter().any(|text| tail.contains(text))
             }
             Self::Stalled { .. } | Self::TimedOut { .. } | Self::Pipe { .. } => true,

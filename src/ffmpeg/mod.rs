@@ -41,12 +41,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            program: "ffmpeg".into(),
-            stall: Duration::from_secs(60),
-            nice: 10,
-            output_max: 64 << 20,
-        }
+        Self { program: "ffmpeg".into(), stall: Duration::from_secs(60), nice: 10, output_max: 64 << 20 }
     }
 }
 
@@ -91,14 +86,9 @@ impl Ffmpeg {
     /// [`Error::Incapable`] if it lacks an encoder, a muxer or a demuxer, or cannot be asked; others as [`Self::run`].
     pub async fn check(&self) -> Result<String, Error> {
         let banner = self.ask("-version").await?;
-        let version = banner
-            .strip_prefix("ffmpeg version ")
-            .and_then(|rest| rest.split_whitespace().next());
+        let version = banner.strip_prefix("ffmpeg version ").and_then(|rest| rest.split_whitespace().next());
         let Some(version) = version else {
-            return Err(Error::Incapable {
-                program: self.program().into(),
-                lacks: vec!["ffmpeg -version".into()],
-            });
+            return Err(Error::Incapable { program: self.program().into(), lacks: vec!["ffmpeg -version".into()] });
         };
         let mut lacks = Vec::new();
         for (list, kind, names) in args::NEEDED {
@@ -108,18 +98,10 @@ impl Ffmpeg {
                 let names = text.lines().filter_map(|line| line.split_whitespace().nth(1));
                 names.flat_map(|names| names.split(',')).any(|found| found == name)
             };
-            lacks.extend(
-                names
-                    .iter()
-                    .filter(|name| !has(**name))
-                    .map(|name| format!("{kind} {name}")),
-            );
+            lacks.extend(names.iter().filter(|name| !has(**name)).map(|name| format!("{kind} {name}")));
         }
         if !lacks.is_empty() {
-            return Err(Error::Incapable {
-                program: self.program().into(),
-                lacks,
-            });
+            return Err(Error::Incapable { program: self.program().into(), lacks });
         }
         Ok(version.to_owned())
     }
@@ -148,8 +130,6 @@ impl Ffmpeg {
     /// # Errors
     /// As [`Self::spawn`] and [`Child::finish`].
     pub async fn run(&self, step: &str, args: &[OsString], grace: Duration) -> Result<Bytes, Error> {
-        Child::spawn(&self.settings, step, args, Input::Null, Output::Collect)?
-            .finish(grace)
-            .await
+        Child::spawn(&self.settings, step, args, Input::Null, Output::Collect)?.finish(grace).await
     }
 }

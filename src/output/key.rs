@@ -81,15 +81,9 @@ impl TryFrom<String> for Folder {
     fn try_from(path: String) -> Result<Self, NotAFolder> {
         let ok = |part: &str| {
             !matches!(part, "" | "." | "..")
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
         };
-        if path.split('/').all(ok) {
-            Ok(Self(path))
-        } else {
-            Err(NotAFolder(path))
-        }
+        if path.split('/').all(ok) { Ok(Self(path)) } else { Err(NotAFolder(path)) }
     }
 }
 
@@ -98,10 +92,7 @@ impl TryFrom<String> for Folder {
 fn short(id: &str, plain: impl Fn(u8) -> bool) -> String {
     match id.as_bytes().get(..8) {
         Some(head) if head.iter().all(|b| plain(*b)) => head.iter().map(|b| *b as char).collect(),
-        _ => Sha256::digest(id.as_bytes())[..4]
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect(),
+        _ => Sha256::digest(id.as_bytes())[..4].iter().map(|b| format!("{b:02x}")).collect(),
     }
 }
 
@@ -237,10 +228,7 @@ mod tests {
             folder(Some("85746065432"), "Ab+/cdEFghIJklMNopQRst==", stream, 1),
             "2026/11/20/093000Z-85746065432-01234567"
         );
-        assert_eq!(
-            folder(None, "AbXYcdEFghIJklMNopQRst==", stream, 2),
-            "2026/11/20/093000Z-AbXYcdEF-01234567-2"
-        );
+        assert_eq!(folder(None, "AbXYcdEFghIJklMNopQRst==", stream, 2), "2026/11/20/093000Z-AbXYcdEF-01234567-2");
     }
 
     #[test]
@@ -274,10 +262,7 @@ mod tests {
         assert_eq!(name(Some("../../etc/passwd")), "participants/16778240-etc-passwd.m4a");
         assert_eq!(name(Some(" \u{202e}/..")), "participants/16778240.m4a");
         assert_eq!(name(Some("שלום")), "participants/16778240-שלום.m4a");
-        assert_eq!(
-            name(Some(&"x".repeat(300))).len(),
-            "participants/16778240-.m4a".len() + 40
-        );
+        assert_eq!(name(Some(&"x".repeat(300))).len(), "participants/16778240-.m4a".len() + 40);
     }
 
     proptest! {

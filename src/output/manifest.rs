@@ -84,10 +84,7 @@ pub struct Recorder {
 impl Recorder {
     /// This program.
     pub fn this() -> Self {
-        Self {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
+        Self { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
     }
 }
 
@@ -202,10 +199,7 @@ impl Manifest {
             tracks: Vec::new(),
             gaps: Vec::new(),
             notes: Vec::new(),
-            deleted: Some(Deleted {
-                at,
-                because: because.into(),
-            }),
+            deleted: Some(Deleted { at, because: because.into() }),
             ..self
         }
     }
@@ -243,12 +237,7 @@ fn gaps<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Gap>, D::Error
     let gaps = Vec::<Read>::deserialize(deserializer)?;
     Ok(gaps
         .into_iter()
-        .map(|gap| Gap {
-            track: gap.track,
-            start: gap.start_ms,
-            end: gap.end_ms,
-            cause: gap.cause,
-        })
+        .map(|gap| Gap { track: gap.track, start: gap.start_ms, end: gap.end_ms, cause: gap.cause })
         .collect())
 }
 
@@ -270,18 +259,10 @@ mod tests {
             duration_ms: Some(3_599_960),
             codec: Some(codec.to_owned()),
         };
-        let gap = |track, start, end, cause| Gap {
-            track,
-            start: Pts(start),
-            end: Pts(end),
-            cause,
-        };
+        let gap = |track, start, end, cause| Gap { track, start: Pts(start), end: Pts(end), cause };
         Manifest {
             schema_version: SCHEMA_VERSION,
-            recorder: Recorder {
-                name: "rtms-recorder".to_owned(),
-                version: "0.1.0".to_owned(),
-            },
+            recorder: Recorder { name: "rtms-recorder".to_owned(), version: "0.1.0".to_owned() },
             recording_id: RecordingId::new(&stream, 1),
             stream_id: stream,
             product: Product::Meeting,
@@ -311,20 +292,11 @@ mod tests {
             }],
             gaps: vec![
                 gap(TrackKey::Mix, 60_000, 61_500, GapCause::Connection),
-                gap(
-                    TrackKey::Participant(UserId::new("16778240")),
-                    0,
-                    4_000,
-                    GapCause::NotSent,
-                ),
+                gap(TrackKey::Participant(UserId::new("16778240")), 0, 4_000, GapCause::NotSent),
                 gap(TrackKey::Camera, 60_000, 61_500, GapCause::NoKeyFrame),
                 gap(TrackKey::Share, 0, 10, GapCause::Disk),
             ],
-            counters: Counters {
-                messages: 267_000,
-                unparsed_messages: 1,
-                connections: 3,
-            },
+            counters: Counters { messages: 267_000, unparsed_messages: 1, connections: 3 },
             notes: vec!["1 message could not be read.".to_owned()],
             deleted: None,
         }
@@ -349,10 +321,7 @@ mod tests {
 
     #[test]
     fn manifests_survive_a_round_trip_byte_for_byte() {
-        for manifest in [
-            example(),
-            example().into_deleted(Timestamp(1_795_170_700_000), "Consent was withdrawn."),
-        ] {
+        for manifest in [example(), example().into_deleted(Timestamp(1_795_170_700_000), "Consent was withdrawn.")] {
             let json = manifest.to_json();
             let read = Manifest::from_json(&json).unwrap();
             assert_eq!(read, manifest);
@@ -367,9 +336,7 @@ mod tests {
         check(&deleted.to_json()).unwrap();
         let mut bare = example();
         (bare.zero_at, bare.ended_at, bare.stop_reason) = (None, None, None);
-        bare.objects
-            .iter_mut()
-            .for_each(|o| (o.duration_ms, o.codec) = (None, None));
+        bare.objects.iter_mut().for_each(|o| (o.duration_ms, o.codec) = (None, None));
         check(&bare.to_json()).unwrap();
     }
 
@@ -392,18 +359,12 @@ mod tests {
             ("/gaps/0/cause", json!("aliens")),
             ("/gaps/0/track", json!("smell")),
             ("/stop_reason", json!({ "code": 6 })),
-            (
-                "/deleted",
-                json!({ "at": "2026-11-20T09:30:00.000Z", "because": "Consent was withdrawn." }),
-            ),
+            ("/deleted", json!({ "at": "2026-11-20T09:30:00.000Z", "because": "Consent was withdrawn." })),
         ] {
             if path == "/deleted" {
                 let mut changed = example.clone();
                 changed["deleted"] = value;
-                assert!(
-                    check(&serde_json::to_vec(&changed).unwrap()).is_err(),
-                    "deleted, but has objects"
-                );
+                assert!(check(&serde_json::to_vec(&changed).unwrap()).is_err(), "deleted, but has objects");
             } else {
                 assert!(with(path, value).is_err(), "{path}");
             }
@@ -411,15 +372,8 @@ mod tests {
         for field in example.as_object().unwrap().keys() {
             let mut changed = example.clone();
             changed.as_object_mut().unwrap().remove(field);
-            let optional = [
-                "meeting_uuid",
-                "meeting_id",
-                "operator_id",
-                "zero_at",
-                "ended_at",
-                "stop_reason",
-            ]
-            .contains(&field.as_str())
+            let optional = ["meeting_uuid", "meeting_id", "operator_id", "zero_at", "ended_at", "stop_reason"]
+                .contains(&field.as_str())
                 || ["incomplete_because", "notes"].contains(&field.as_str());
             let (schema, parsed) = (
                 check(&serde_json::to_vec(&changed).unwrap()).is_ok(),

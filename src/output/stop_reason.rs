@@ -36,22 +36,12 @@ impl StopReason {
             Some(code) => explain(code).unwrap_or(("UNKNOWN", "Zoom gave a reason that this version does not know.")),
             None => ("NONE", "Nobody gave a reason."),
         };
-        Self {
-            code,
-            name: name.to_owned(),
-            meaning: meaning.to_owned(),
-            source,
-        }
+        Self { code, name: name.to_owned(), meaning: meaning.to_owned(), source }
     }
 
     /// A reason of the recorder's own, such as `CONNECTION_LOST`, in a sentence.
     pub fn of_recorder(name: &str, meaning: &str) -> Self {
-        Self {
-            code: None,
-            name: name.to_owned(),
-            meaning: meaning.to_owned(),
-            source: StopSource::Recorder,
-        }
+        Self { code: None, name: name.to_owned(), meaning: meaning.to_owned(), source: StopSource::Recorder }
     }
 
     /// Consent was withdrawn: everything of the recording has to go at once.
@@ -74,53 +64,26 @@ fn explain(code: i64) -> Option<(&'static str, &'static str)> {
         4 => ("USER_EJECTED", "The user of the app was removed by the host."),
         5 => ("HOST_DISABLED_APP", "The host disabled the app."),
         6 => ("MEETING_ENDED", "The meeting ended."),
-        7 => (
-            "STREAM_CANCELED",
-            "The stream was cancelled on a participant's request.",
-        ),
-        8 => (
-            "STREAM_REVOKED",
-            "Consent was withdrawn: everything recorded has to be deleted.",
-        ),
+        7 => ("STREAM_CANCELED", "The stream was cancelled on a participant's request."),
+        8 => ("STREAM_REVOKED", "Consent was withdrawn: everything recorded has to be deleted."),
         9 => ("ALL_APPS_DISABLED", "All apps were disabled."),
         10 => ("INTERNAL_EXCEPTION", "Something failed at Zoom."),
         11 => ("CONNECTION_TIMEOUT", "The recorder did not connect in time."),
-        12 => (
-            "INSTANCE_CONNECTION_INTERRUPTED",
-            "Zoom's streaming server lost the meeting.",
-        ),
-        13 => (
-            "SIGNAL_CONNECTION_INTERRUPTED",
-            "The signaling connection was interrupted.",
-        ),
+        12 => ("INSTANCE_CONNECTION_INTERRUPTED", "Zoom's streaming server lost the meeting."),
+        13 => ("SIGNAL_CONNECTION_INTERRUPTED", "The signaling connection was interrupted."),
         14 => ("DATA_CONNECTION_INTERRUPTED", "A media connection was interrupted."),
-        15 => (
-            "SIGNAL_CONNECTION_CLOSED_ABNORMALLY",
-            "The recorder's signaling connection closed abnormally.",
-        ),
-        16 => (
-            "DATA_CONNECTION_CLOSED_ABNORMALLY",
-            "The recorder's media connection closed abnormally.",
-        ),
+        15 => ("SIGNAL_CONNECTION_CLOSED_ABNORMALLY", "The recorder's signaling connection closed abnormally."),
+        16 => ("DATA_CONNECTION_CLOSED_ABNORMALLY", "The recorder's media connection closed abnormally."),
         17 => ("EXIT_SIGNAL", "Zoom's streaming server was told to exit."),
-        18 => (
-            "AUTHENTICATION_FAILURE",
-            "Zoom did not accept the recorder's credentials.",
-        ),
-        19 => (
-            "AWAIT_RECONNECTION_TIMEOUT",
-            "The recorder did not come back within Zoom's window.",
-        ),
+        18 => ("AUTHENTICATION_FAILURE", "Zoom did not accept the recorder's credentials."),
+        19 => ("AWAIT_RECONNECTION_TIMEOUT", "The recorder did not come back within Zoom's window."),
         20 => ("RECEIVER_REQUEST_CLOSE", "The receiver asked Zoom to close the stream."),
         21 => ("CUSTOMER_DISCONNECTED", "The customer disconnected."),
         22 => ("AGENT_DISCONNECTED", "The agent disconnected."),
         23 => ("ADMIN_DISABLED_APP", "An administrator disabled the app."),
         24 => ("KEEP_ALIVE_TIMEOUT", "Three keep-alives went unanswered."),
         25 => ("MANUAL_API_TRIGGERED", "The stream was stopped through the API."),
-        26 => (
-            "STREAMING_NOT_SUPPORTED",
-            "Streaming is not supported there, as in a queue.",
-        ),
+        26 => ("STREAMING_NOT_SUPPORTED", "Streaming is not supported there, as in a queue."),
         _ => return None,
     })
 }
@@ -142,9 +105,8 @@ mod tests {
 
     #[test]
     fn only_a_revoked_stream_is_withdrawn() {
-        let withdrawn: Vec<_> = (-1..40)
-            .filter(|c| StopReason::new(Some(*c), StopSource::Event).is_withdrawn())
-            .collect();
+        let withdrawn: Vec<_> =
+            (-1..40).filter(|c| StopReason::new(Some(*c), StopSource::Event).is_withdrawn()).collect();
         assert_eq!(withdrawn, [8]);
     }
 }

@@ -66,9 +66,6 @@ mod tests {
         assert_eq!(text(Timestamp(1_795_167_000_007)), "2026-11-20T09:30:00.007Z");
         assert_eq!(text(Timestamp(i64::MAX)), "9999-12-31T23:59:59.999Z");
         assert_eq!(text(Timestamp(-1)), "1970-01-01T00:00:00.000Z");
-        assert_eq!(
-            parse("2026-11-20T10:30:00.007+01:00").unwrap(),
-            Timestamp(1_795_167_000_007)
-        );
+        assert_eq!(parse("2026-11-20T10:30:00.007+01:00").unwrap(), Timestamp(1_795_167_000_007));
     }
 }

@@ -58,7 +58,9 @@ pub struct Settings {
 impl Settings {
     /// The recorder's part of the settings.
     pub fn new(config: &Config) -> Self {
-        let wanted = |medium| crate::protocol::message::media_params(medium, config.render.video_size.resolution(), config.video_fps);
+        let wanted = |medium| {
+            crate::protocol::message::media_params(medium, config.render.video_size.resolution(), config.video_fps)
+        };
         Self {
             video_sdk: config.video_sdk.clone(),
             app: config.app.clone(),

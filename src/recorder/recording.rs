@@ -56,13 +56,16 @@ impl Recording {
         let folder = self.folder.clone();
         if tokio::task::spawn_blocking(move || has_ended(&folder.journal())).await?? {
             self.spawn(|recording| async move {
-                let chunks = read::chunks(&recording.folder.journal()).map(|chunks| chunks.last().map_or(0, |c| c.number));
+                let chunks =
+                    read::chunks(&recording.folder.journal()).map(|chunks| chunks.last().map_or(0, |c| c.number));
                 match chunks {
                     Ok(closed) => {
                         let (_ended, progress) = watch::channel(Progress { closed, ended: true });
                         recording.render_and_publish(progress).await;
                     }
-                    Err(err) => tracing::error!(err = %err, "the journal cannot be read; the recording stays in the spool"),
+                    Err(err) => {
+                        tracing::error!(err = %err, "the journal cannot be read; the recording stays in the spool")
+                    }
                 }
             });
             return Ok(None);
@@ -143,8 +146,12 @@ impl Recording {
             }
             match summary.ended {
                 Some(ended) => tracing::info!(
-                    source = ended.source.as_str(), reason = ended.reason, messages = summary.messages,
-                    bytes = summary.bytes, unparsed = summary.unparsed, "stream ended"
+                    source = ended.source.as_str(),
+                    reason = ended.reason,
+                    messages = summary.messages,
+                    bytes = summary.bytes,
+                    unparsed = summary.unparsed,
+                    "stream ended"
                 ),
                 None => tracing::info!("sockets dropped; the recording goes on at the next start"),
             }
@@ -175,7 +182,9 @@ impl Recording {
                     let delay = RENDER_AGAIN[attempt.min(RENDER_AGAIN.len() - 1)];
                     attempt += 1;
                     tracing::error!(
-                        err = format!("{err:#}"), attempt, delay_ms = delay.as_millis() as u64,
+                        err = format!("{err:#}"),
+                        attempt,
+                        delay_ms = delay.as_millis() as u64,
                         "rendering failed; nothing is lost, it is done again from the journal"
                     );
                     tokio::time::sleep(delay).await;
@@ -217,7 +226,9 @@ impl Recording {
         let spool_folder = self.folder.clone();
         match tokio::task::spawn_blocking(move || spool_folder.finish(&done)).await {
             Ok(Ok(())) => tracing::info!(folder, objects, "published"),
-            Ok(Err(err)) => tracing::error!(err = %err, "published, but the spool could not be tidied; it is tried again at the next start"),
+            Ok(Err(err)) => {
+                tracing::error!(err = %err, "published, but the spool could not be tidied; it is tried again at the next start")
+            }
             Err(err) => tracing::error!(err = %err, "published, but tidying the spool panicked"),
         }
     }

@@ -22,6 +22,8 @@ use std::time::Duration;
 /// How long a recording that is over is remembered. Zoom repeats events for 85 min.
 pub const REMEMBER: Duration = Duration::from_secs(24 * 3600);
 
+const DONE: &str = "done.json";
+
 /// Why the spool cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -107,9 +109,7 @@ impl Spool {
             }
             Err(TryLockError::Error(err)) => return Err(failed("locking", &path)(err)),
         }
-        lock.set_len(0)
-            .and_then(|()| writeln!(lock, "{}", std::process::id()))
-            .map_err(failed("writing", &path))?;
+        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(failed("writing", &path))?;
         Ok(Self { root: root.to_owned(), _lock: lock })
     }
 
@@ -137,7 +137,7 @@ impl Spool {
             let entry = entry.map_err(failed("listing", &self.root))?;
             let Some(id) = entry.file_name().to_str().and_then(RecordingId::from_folder) else { continue };
             let folder = self.folder(id);
-            if let Some(done) = folder.read_json::<Done>("done.json") {
+            if let Some(done) = folder.read_json::<Done>(DONE) {
                 if clock::unix_ms().saturating_sub(done.at_ms) > REMEMBER.as_millis() as i64 {
                     folder.remove()?;
                 } else {
@@ -205,7 +205,7 @@ impl Folder {
     pub fn keep_start_event(&self, body: &[u8]) -> Result<(), Error> {
         fs::create_dir_all(&self.dir).map_err(failed("creating", &self.dir))?;
         self.write("start.json", body)?;
-        remove_file(&self.dir.join("done.json"))
+        remove_file(&self.dir.join(DONE))
     }
 
     /// Marks the recording as over, then removes everything else of it.
@@ -215,11 +215,16 @@ impl Folder {
     pub fn finish(&self, done: &Done) -> Result<(), Error> {
         fs::create_dir_all(&self.dir).map_err(failed("creating", &self.dir))?;
         let json = serde_json::to_vec(done).expect("plain values are JSON");
-        self.write("done.json", &json)?;
-        for dir in [self.journal(), self.render(), self.out()] {
-            remove_dir(&dir)?;
+        self.write(DONE, &json)?;
+        for entry in fs::read_dir(&self.dir).map_err(failed("listing", &self.dir))? {
+            let path = entry.map_err(failed("listing", &self.dir))?.path();
+            match path.file_name() {
+                Some(name) if name == DONE => {}
+                _ if path.is_dir() => remove_dir(&path)?,
+                _ => remove_file(&path)?,
+            }
         }
-        remove_file(&self.dir.join("start.json"))
+        Ok(())
     }
 
     fn remove(&self) -> Result<(), Error> {
@@ -318,6 +323,7 @@ mod tests {
         folder.keep_start_event(b"{}").unwrap();
         fs::create_dir_all(folder.journal()).unwrap();
         fs::create_dir_all(folder.out()).unwrap();
+        fs::write(folder.dir().join("uploaded.ndjson"), "").unwrap();
         let done = Done { stream_id: StreamId::new("s"), ordinal: 1, until_ts: 5, folder: Some("f".into()), at_ms: 1 };
         folder.finish(&done).unwrap();
         let names: Vec<_> = fs::read_dir(folder.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

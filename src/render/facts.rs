@@ -12,6 +12,9 @@ use crate::timeline::Span;
 use crate::timeline::clock::Clock;
 use std::collections::BTreeMap;
 
+/// A connection that is lost this shortly before the end was closed because of it.
+const ENDING_MS: i64 = 5000;
+
 /// Collected while a journal is read.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
@@ -79,7 +82,6 @@ impl Facts {
                     if !self.connected.contains(&medium) {
                         self.connected.push(medium);
                     }
-                    self.refused.remove(medium.as_str());
                 }
             }
             Note::Lost { conn, .. } => {
@@ -102,6 +104,9 @@ impl Facts {
             Note::Ended { source, reason } => {
                 self.ended = Some((source.clone(), *reason));
                 self.ended_t_ms = Some(t_ms);
+                // Zoom closes the sockets of a stream that is over, in any order.
+                let broken = |since: &i64| t_ms.saturating_sub(*since) > ENDING_MS || source == "unreachable";
+                self.lost.retain(|_, since| broken(since));
             }
         }
     }
@@ -168,15 +173,22 @@ impl Facts {
             tracks: Vec::new(),
             gaps: Vec::new(),
             counters: self.counters,
-            notes: self.refused.iter().map(|(conn, because)| format!("{conn} was not connected: {because}.")).collect(),
+            notes: self.notes(),
             deleted: None,
         }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let never = |conn: &&String| !self.connected.iter().any(|medium| medium.as_str() == conn.as_str());
+        let note = |conn: &String| format!("{conn} was never connected: {}.", self.refused[conn]);
+        self.refused.keys().filter(never).map(note).collect()
     }
 
     fn incomplete_because(&self, source: &str) -> Vec<String> {
         let mut because = Vec::new();
         if source == "unreachable" {
-            because.push("The connection was not regained before the stream ended; what came after is not known.".into());
+            because
+                .push("The connection was not regained before the stream ended; what came after is not known.".into());
         }
         if self.disk_messages > 0 {
             because.push(format!("The spool's disk did not take {} messages.", self.disk_messages));

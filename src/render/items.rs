@@ -75,8 +75,12 @@ fn message(json: &[u8]) -> Item {
     let kind = message.msg_type.unwrap_or_default();
     match kind {
         msg_type::MEDIA_DATA_AUDIO => message.content.map_or(Item::Unreadable, sound),
-        msg_type::MEDIA_DATA_VIDEO => message.content.map_or(Item::Unreadable, |content| picture(Medium::Video, content)),
-        msg_type::MEDIA_DATA_SHARE => message.content.map_or(Item::Unreadable, |content| picture(Medium::Share, content)),
+        msg_type::MEDIA_DATA_VIDEO => {
+            message.content.map_or(Item::Unreadable, |content| picture(Medium::Video, content))
+        }
+        msg_type::MEDIA_DATA_SHARE => {
+            message.content.map_or(Item::Unreadable, |content| picture(Medium::Share, content))
+        }
         msg_type::DATA_HAND_SHAKE_RESP => parameters(message.media_params),
         msg_type::EVENT_UPDATE => message.event.as_ref().map_or(Item::Other, event_update),
         msg_type::SESSION_STATE_UPDATE => {

@@ -182,7 +182,8 @@ pub async fn render_journal(
 fn recording_id(journal: &Path) -> RecordingId {
     let folder = journal.canonicalize().ok();
     let name = folder.as_deref().and_then(Path::parent).and_then(Path::file_name).and_then(|name| name.to_str());
-    name.and_then(RecordingId::from_folder).unwrap_or_else(|| RecordingId::new(&crate::ids::StreamId::new("journal"), 1))
+    name.and_then(RecordingId::from_folder)
+        .unwrap_or_else(|| RecordingId::new(&crate::ids::StreamId::new("journal"), 1))
 }
 
 fn digest(path: &Path) -> Result<(u64, String), Error> {
@@ -236,7 +237,10 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    async fn run(mut self, progress: &mut watch::Receiver<Progress>) -> Result<Result<PublishPlan, EarlierZero>, Error> {
+    async fn run(
+        mut self,
+        progress: &mut watch::Receiver<Progress>,
+    ) -> Result<Result<PublishPlan, EarlierZero>, Error> {
         let mut next = 1;
         loop {
             let known = *progress.borrow_and_update();

@@ -108,7 +108,8 @@ impl PictureTrack {
     pub(super) fn finish(mut self, end: Pts) -> (Vec<Frame>, Missing, TrackSummary) {
         let summary = self.track.finish(end, &mut self.out);
         self.shown_ms += shown_ms(&self.out);
-        let missing_ms: i64 = summary.missing.media.iter().chain(&summary.missing.key_frame).map(|span| span.ms()).sum();
+        let missing_ms: i64 =
+            summary.missing.media.iter().chain(&summary.missing.key_frame).map(|span| span.ms()).sum();
         let track = TrackSummary {
             track: self.key,
             received_ms: end.0.saturating_sub(missing_ms).max(0).unsigned_abs(),
@@ -153,11 +154,8 @@ struct Encoding {
 impl PictureFile {
     pub(super) async fn create(path: &Path, canvas: Size) -> Result<Self, Error> {
         let file = File::create(path).await.map_err(Error::io("creating", path))?;
-        let writer = Writer::new(TrackSettings {
-            codec: PictureCodec::H264,
-            width: canvas.width,
-            height: canvas.height,
-        });
+        let writer =
+            Writer::new(TrackSettings { codec: PictureCodec::H264, width: canvas.width, height: canvas.height });
         let mut buffer = Vec::new();
         writer.header(&mut buffer);
         Ok(Self { file, writer, buffer, canvas, slate: None, encoding: None, codec: None, encoded: 0 })
@@ -280,7 +278,10 @@ impl PictureFile {
             self.put_encoded(encoding.waiting.pop_front(), &unit)?;
         }
         if !encoding.waiting.is_empty() {
-            tracing::warn!(pictures = encoding.waiting.len(), "pictures could not be decoded; the ones before are held");
+            tracing::warn!(
+                pictures = encoding.waiting.len(),
+                "pictures could not be decoded; the ones before are held"
+            );
         }
         Ok(())
     }

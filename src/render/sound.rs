@@ -1,13 +1,13 @@
 //! The sound track: packets to samples without holes, and those into an ffmpeg child.
 
 use crate::ffmpeg::{self, Child, Ffmpeg, Output, args};
+use crate::media::TrackKey;
 use crate::media::{AudioFrame, Pts, SAMPLES_PER_MS, Timestamp};
 use crate::output::manifest::TrackSummary;
 use crate::timeline::clock::Clock;
 use crate::timeline::pcm::{Channels, Decoder, Format, Rate};
 use crate::timeline::sound::{Piece, Sound};
 use crate::timeline::{Span, admit::Admission};
-use crate::media::TrackKey;
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
@@ -160,7 +160,9 @@ impl SoundTrack {
 
 fn append(out: &mut Vec<Pcm>, piece: Piece<'_>) {
     match (piece, out.last_mut()) {
-        (Piece::Samples(samples), Some(Pcm::Samples(bytes))) => bytes.extend(samples.iter().flat_map(|s| s.to_le_bytes())),
+        (Piece::Samples(samples), Some(Pcm::Samples(bytes))) => {
+            bytes.extend(samples.iter().flat_map(|s| s.to_le_bytes()))
+        }
         (Piece::Samples(samples), _) => out.push(Pcm::Samples(samples.iter().flat_map(|s| s.to_le_bytes()).collect())),
         (Piece::Silence(count), Some(Pcm::Silence(more))) => *more += count,
         (Piece::Silence(count), _) => out.push(Pcm::Silence(count)),

@@ -3,11 +3,11 @@
 //! Nothing here waits for anything, so it runs where it may take its time. The result depends on the order of the
 //! journal's lines alone, not on how they are spread over chunks.
 
+use super::Settings;
 use super::facts::Facts;
 use super::items::{Item, Received, items};
 use super::pictures::PictureTrack;
 use super::sound::{Pcm, SoundTrack};
-use super::Settings;
 use crate::journal::Note;
 use crate::media::{AccessUnit, Gap, Pts, Timestamp, TrackKey};
 use crate::output::manifest::TrackSummary;

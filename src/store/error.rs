@@ -195,11 +195,9 @@ impl Error {
     pub fn answer(&self) -> String {
         match self {
             Self::Remote { answer, .. } => answer.clone(),
-            Self::Mismatch {
-                sent_bytes,
-                found_bytes,
-                ..
-            } => format!("the store has {found_bytes} bytes where {sent_bytes} were sent"),
+            Self::Mismatch { sent_bytes, found_bytes, .. } => {
+                format!("the store has {found_bytes} bytes where {sent_bytes} were sent")
+            }
             Self::File { source, .. } => format!("{self}: {source}"),
             _ => self.to_string(),
         }
@@ -215,12 +213,7 @@ impl Error {
 
     pub(super) fn remote(action: &'static str, place: String, error: &object_store::Error) -> Self {
         let (cause, answer) = explain(error);
-        Self::Remote {
-            action,
-            place,
-            cause,
-            answer,
-        }
+        Self::Remote { action, place, cause, answer }
     }
 }
 
@@ -244,12 +237,7 @@ pub(super) fn explain(error: &object_store::Error) -> (Cause, String) {
         next = error.source();
     }
     // Where S3, Google Cloud and Azure clients look for a machine's own credentials when none are given.
-    let own = [
-        "/latest/api/token",
-        "/latest/meta-data",
-        "/computeMetadata/",
-        "/metadata/identity",
-    ];
+    let own = ["/latest/api/token", "/latest/meta-data", "/computeMetadata/", "/metadata/identity"];
     if own.iter().any(|path| text.contains(path)) {
         let answer = "no credentials are given, and this machine has none of its own";
         return (Cause::NoCredentials, answer.to_owned());
@@ -331,9 +319,6 @@ mod tests {
         };
         let error = Error::remote("upload of", "/rec/a".to_owned(), &error);
         assert_eq!(error.cause(), Some(Cause::DiskFull));
-        assert_eq!(
-            error.to_string(),
-            "upload of /rec/a failed: no storage space; make room on the disk"
-        );
+        assert_eq!(error.to_string(), "upload of /rec/a failed: no storage space; make room on the disk");
     }
 }

@@ -44,10 +44,7 @@ impl Version {
     pub(super) async fn of(path: &Path) -> io::Result<Self> {
         let metadata = tokio::fs::metadata(path).await?;
         let age = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(Self {
-            size_bytes: metadata.len(),
-            modified_ns: u64::try_from(age.as_nanos()).unwrap_or(u64::MAX),
-        })
+        Ok(Self { size_bytes: metadata.len(), modified_ns: u64::try_from(age.as_nanos()).unwrap_or(u64::MAX) })
     }
 }
 
@@ -95,11 +92,7 @@ impl Ledger {
         if *torn {
             bytes.insert(0, b'\n');
         }
-        let mut file = tokio::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.path)
-            .await?;
+        let mut file = tokio::fs::OpenOptions::new().create(true).append(true).open(&self.path).await?;
         *torn = true;
         file.write_all(&bytes).await?;
         file.sync_data().await?;
@@ -140,12 +133,7 @@ mod tests {
 
         std::fs::write(&file, "changed").unwrap();
         let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
-        std::fs::File::options()
-            .append(true)
-            .open(&file)
-            .unwrap()
-            .set_modified(later)
-            .unwrap();
+        std::fs::File::options().append(true).open(&file).unwrap().set_modified(later).unwrap();
         let changed = Version::of(&file).await.unwrap();
         assert_eq!(ledger.find("s3://b/a", "a", changed), None);
     }

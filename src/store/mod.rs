@@ -149,10 +149,7 @@ impl Store {
     }
 
     async fn put_once(&self, key: &str, path: &Path, bytes: Bytes, attributes: Attributes) -> Result<(), Error> {
-        let options = PutOptions {
-            attributes: self.attributes(attributes),
-            ..PutOptions::default()
-        };
+        let options = PutOptions { attributes: self.attributes(attributes), ..PutOptions::default() };
         let put = self.0.objects.put_opts(path, bytes.into(), options).await;
         put.map_err(|e| self.remote("upload of", key, &e))?;
         Ok(())
@@ -167,12 +164,7 @@ impl Store {
                 found_bytes: head.size_bytes,
             });
         }
-        Ok(Stored {
-            key: key.to_owned(),
-            size_bytes,
-            sha256,
-            e_tag: head.e_tag,
-        })
+        Ok(Stored { key: key.to_owned(), size_bytes, sha256, e_tag: head.e_tag })
     }
 
     /// What the store says about an object.
@@ -223,12 +215,7 @@ impl Store {
             sha256.update(&piece);
             read_bytes = range.end;
         }
-        Ok(Stored {
-            key: head.key,
-            size_bytes: head.size_bytes,
-            sha256: hex(&sha256.finalize()),
-            e_tag: head.e_tag,
-        })
+        Ok(Stored { key: head.key, size_bytes: head.size_bytes, sha256: hex(&sha256.finalize()), e_tag: head.e_tag })
     }
 
     /// All objects below `folder`, which ends at a slash; an empty one means all there are. Sorted by key.
@@ -241,10 +228,7 @@ impl Store {
             folder => Some(parse(folder)?),
         };
         let objects = self.0.objects.list(prefix.as_ref()).map_ok(Head::from);
-        let mut objects: Vec<Head> = objects
-            .try_collect()
-            .await
-            .map_err(|e| self.remote("listing", folder, &e))?;
+        let mut objects: Vec<Head> = objects.try_collect().await.map_err(|e| self.remote("listing", folder, &e))?;
         objects.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(objects)
     }
@@ -272,10 +256,7 @@ impl Store {
     /// ends.
     pub async fn settle(&self) {
         self.0.aborts.close();
-        if tokio::time::timeout(Duration::from_secs(10), self.0.aborts.wait())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(Duration::from_secs(10), self.0.aborts.wait()).await.is_err() {
             tracing::warn!(store = %self.describe(), "incomplete uploads could not be removed from the bucket in time");
         }
         self.0.aborts.reopen();
@@ -319,10 +300,7 @@ impl fmt::Debug for Store {
 
 impl From<&crate::output::Object> for Attributes {
     fn from(object: &crate::output::Object) -> Self {
-        Self {
-            content_type: object.content_type(),
-            cache_control: object.cache_control(),
-        }
+        Self { content_type: object.content_type(), cache_control: object.cache_control() }
     }
 }
 
@@ -339,10 +317,7 @@ impl From<object_store::ObjectMeta> for Head {
 
 /// Takes a key as it is: `object_store` would otherwise drop slashes at the ends or escape characters.
 fn parse(key: &str) -> Result<Path, Error> {
-    let refused = |reason: &str| Error::Key {
-        key: key.to_owned(),
-        reason: reason.to_owned(),
-    };
+    let refused = |reason: &str| Error::Key { key: key.to_owned(), reason: reason.to_owned() };
     let path = Path::parse(key).map_err(|e| refused(&e.to_string()))?;
     if path.as_ref().is_empty() || path.as_ref() != key {
         return Err(refused("it must not be empty, nor have a slash at either end"));
@@ -359,10 +334,7 @@ fn sweep(directory: &FilePath) -> io::Result<()> {
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
-        let number = name
-            .to_str()
-            .and_then(|name| name.rsplit_once('#'))
-            .map(|(_, number)| number);
+        let number = name.to_str().and_then(|name| name.rsplit_once('#')).map(|(_, number)| number);
         if entry.file_type()?.is_dir() {
             sweep(&entry.path())?;
         } else if number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit())) {
@@ -393,33 +365,15 @@ mod tests {
         open(url, env).expect_err(url).to_string()
     }
 
-    const KEYS: [(&str, &str); 2] = [
-        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
-        ("AWS_SECRET_ACCESS_KEY", "sEcReT"),
-    ];
+    const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "sEcReT")];
 
     #[test]
     fn wrong_urls_say_what_was_expected() {
-        for url in [
-            "ftp://host/x",
-            "",
-            "s3:bucket",
-            "http://bucket/x",
-            "file://host/x",
-            "s3://b/p?q",
-            "s3://b/a#b",
-        ] {
-            assert!(
-                refusal(url, &[]).contains("is not understood: expected a directory"),
-                "{url}"
-            );
+        for url in ["ftp://host/x", "", "s3:bucket", "http://bucket/x", "file://host/x", "s3://b/p?q", "s3://b/a#b"] {
+            assert!(refusal(url, &[]).contains("is not understood: expected a directory"), "{url}");
         }
         for url in ["s3://", "s3:///prefix", "gs://", "az://"] {
-            assert!(
-                refusal(url, &[]).contains("names no bucket"),
-                "{url}: {}",
-                refusal(url, &[])
-            );
+            assert!(refusal(url, &[]).contains("names no bucket"), "{url}: {}", refusal(url, &[]));
         }
         let secret = refusal("s3://AKIDEXAMPLE:sEcReT@bucket", &[]);
         assert!(secret.contains("must not contain credentials") && !secret.contains("sEcReT"));
@@ -431,11 +385,7 @@ mod tests {
         let text = refusal("s3://bucket", &[KEYS[0], KEYS[1], http]);
         assert!(text.contains("http://minio:9000 is plain HTTP"), "{text}");
         assert!(text.contains("set AWS_ALLOW_HTTP=true"), "{text}");
-        let store = open(
-            "s3://bucket/a/b/",
-            &[KEYS[0], KEYS[1], http, ("AWS_ALLOW_HTTP", "true")],
-        )
-        .unwrap();
+        let store = open("s3://bucket/a/b/", &[KEYS[0], KEYS[1], http, ("AWS_ALLOW_HTTP", "true")]).unwrap();
         assert_eq!(store.describe(), "s3://bucket/a/b at http://minio:9000");
         assert_eq!(store.locate("c/d"), "s3://bucket/a/b/c/d");
         assert!(!format!("{store:?}").contains("sEcReT"));
@@ -444,23 +394,14 @@ mod tests {
     #[test]
     fn half_of_the_credentials_is_not_enough() {
         let text = refusal("s3://bucket", &[KEYS[0], ("AWS_SECRET_ACCESS_KEY", "")]);
-        assert!(
-            text.contains("cannot open s3://bucket") && text.to_lowercase().contains("secret"),
-            "{text}"
-        );
+        assert!(text.contains("cannot open s3://bucket") && text.to_lowercase().contains("secret"), "{text}");
         assert!(refusal("az://container", &[]).to_lowercase().contains("account"));
     }
 
     #[test]
     fn other_clouds_open_too() {
-        let account = [
-            ("AZURE_STORAGE_ACCOUNT_NAME", "account"),
-            ("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0"),
-        ];
-        assert_eq!(
-            open("az://container/a", &account).unwrap().describe(),
-            "az://container/a"
-        );
+        let account = [("AZURE_STORAGE_ACCOUNT_NAME", "account"), ("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0")];
+        assert_eq!(open("az://container/a", &account).unwrap().describe(), "az://container/a");
         let token = [("GOOGLE_BEARER_TOKEN", "sEcReT")];
         assert_eq!(open("gs://bucket/a", &token).unwrap().locate("b"), "gs://bucket/a/b");
     }
@@ -468,11 +409,7 @@ mod tests {
     #[test]
     fn checksums_can_be_chosen() {
         for algorithm in ["sha256", "crc64nvme", "none"] {
-            open(
-                "s3://bucket",
-                &[KEYS[0], KEYS[1], ("AWS_CHECKSUM_ALGORITHM", algorithm)],
-            )
-            .unwrap();
+            open("s3://bucket", &[KEYS[0], KEYS[1], ("AWS_CHECKSUM_ALGORITHM", algorithm)]).unwrap();
         }
         let text = refusal("s3://bucket", &[KEYS[0], KEYS[1], ("AWS_CHECKSUM_ALGORITHM", "md4")]);
         assert!(text.contains("md4"), "{text}");

@@ -114,11 +114,7 @@ pub(super) fn open(url_or_path: &str, env: Env<'_>) -> Result<Opened, Error> {
     let env = |name: &str| env(name).filter(|value| !value.trim().is_empty());
     if !text.contains("://") {
         let looks_like_a_url = ["s3:", "gs:", "az:", "file:"].iter().any(|s| text.starts_with(s));
-        return if text.is_empty() || looks_like_a_url {
-            Err(unknown())
-        } else {
-            local(PathBuf::from(text))
-        };
+        return if text.is_empty() || looks_like_a_url { Err(unknown()) } else { local(PathBuf::from(text)) };
     }
     let Ok(url) = Url::parse(text) else {
         // `s3://` and `s3:///prefix` have no host, which some schemes may not have.
@@ -138,31 +134,18 @@ pub(super) fn open(url_or_path: &str, env: Env<'_>) -> Result<Opened, Error> {
 }
 
 fn local(path: PathBuf) -> Result<Opened, Error> {
-    let refused = |source| Error::Directory {
-        path: path.clone(),
-        source,
-    };
+    let refused = |source| Error::Directory { path: path.clone(), source };
     std::fs::create_dir_all(&path).map_err(refused)?;
     let path = std::fs::canonicalize(&path).map_err(refused)?;
     let place = path.display().to_string();
-    let objects = LocalFileSystem::new_with_prefix(&path)
-        .map_err(|e| settings(&place, &e))?
-        .with_fsync(true);
-    Ok(Opened {
-        objects: Arc::new(objects),
-        place,
-        endpoint: None,
-        directory: Some(path),
-    })
+    let objects = LocalFileSystem::new_with_prefix(&path).map_err(|e| settings(&place, &e))?.with_fsync(true);
+    Ok(Opened { objects: Arc::new(objects), place, endpoint: None, directory: Some(path) })
 }
 
 fn cloud(url: &Url, env: Env<'_>) -> Result<Opened, Error> {
     let bucket = url.host_str().unwrap_or_default();
     if bucket.is_empty() {
-        return Err(Error::NoBucket {
-            url: url.to_string(),
-            scheme: url.scheme().to_owned(),
-        });
+        return Err(Error::NoBucket { url: url.to_string(), scheme: url.scheme().to_owned() });
     }
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         return Err(Error::Settings {
@@ -170,10 +153,8 @@ fn cloud(url: &Url, env: Env<'_>) -> Result<Opened, Error> {
             reason: "this process has installed no TLS provider".to_owned(),
         });
     }
-    let path = Path::from_url_path(url.path()).map_err(|e| Error::Key {
-        key: url.path().to_owned(),
-        reason: scrub(&e.to_string()),
-    })?;
+    let path = Path::from_url_path(url.path())
+        .map_err(|e| Error::Key { key: url.path().to_owned(), reason: scrub(&e.to_string()) })?;
     let (objects, endpoint) = match url.scheme() {
         "s3" => s3(url, bucket, env)?,
         "gs" => gcs(url, bucket, env)?,
@@ -186,24 +167,15 @@ fn cloud(url: &Url, env: Env<'_>) -> Result<Opened, Error> {
         place = format!("{place}/{path}");
         Arc::new(PrefixStore::new(objects, path))
     };
-    Ok(Opened {
-        objects,
-        place,
-        endpoint,
-        directory: None,
-    })
+    Ok(Opened { objects, place, endpoint, directory: None })
 }
 
 type Backend = (Arc<dyn ObjectStore>, Option<String>);
 
 fn s3(url: &Url, bucket: &str, env: Env<'_>) -> Result<Backend, Error> {
-    let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
-        .iter()
-        .find_map(|name| env(name));
+    let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"].iter().find_map(|name| env(name));
     let endpoint = check_endpoint(endpoint, "AWS_ALLOW_HTTP", env)?;
-    let mut builder = AmazonS3Builder::new()
-        .with_client_options(client_options())
-        .with_retry(retry());
+    let mut builder = AmazonS3Builder::new().with_client_options(client_options()).with_retry(retry());
     for (key, value) in variables::<AmazonS3ConfigKey>(AWS, "AWS_", env) {
         builder = builder.with_config(key, value);
     }
@@ -212,43 +184,28 @@ fn s3(url: &Url, bucket: &str, env: Env<'_>) -> Result<Backend, Error> {
         Some(none) if none.eq_ignore_ascii_case("none") => builder,
         Some(algorithm) => builder.with_config(AmazonS3ConfigKey::Checksum, algorithm),
     };
-    let objects = builder
-        .with_bucket_name(bucket)
-        .build()
-        .map_err(|e| settings(url.as_str(), &e))?;
+    let objects = builder.with_bucket_name(bucket).build().map_err(|e| settings(url.as_str(), &e))?;
     Ok((Arc::new(objects), endpoint))
 }
 
 fn gcs(url: &Url, bucket: &str, env: Env<'_>) -> Result<Backend, Error> {
     let endpoint = check_endpoint(env("GOOGLE_BASE_URL"), "GOOGLE_ALLOW_HTTP", env)?;
-    let mut builder = GoogleCloudStorageBuilder::new()
-        .with_client_options(client_options())
-        .with_retry(retry());
+    let mut builder = GoogleCloudStorageBuilder::new().with_client_options(client_options()).with_retry(retry());
     for (key, value) in variables::<GoogleConfigKey>(GOOGLE, "GOOGLE_", env) {
         builder = builder.with_config(key, value);
     }
-    let objects = builder
-        .with_bucket_name(bucket)
-        .build()
-        .map_err(|e| settings(url.as_str(), &e))?;
+    let objects = builder.with_bucket_name(bucket).build().map_err(|e| settings(url.as_str(), &e))?;
     Ok((Arc::new(objects), endpoint))
 }
 
 fn azure(url: &Url, container: &str, env: Env<'_>) -> Result<Backend, Error> {
-    let endpoint = ["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"]
-        .iter()
-        .find_map(|name| env(name));
+    let endpoint = ["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"].iter().find_map(|name| env(name));
     let endpoint = check_endpoint(endpoint, "AZURE_ALLOW_HTTP", env)?;
-    let mut builder = MicrosoftAzureBuilder::new()
-        .with_client_options(client_options())
-        .with_retry(retry());
+    let mut builder = MicrosoftAzureBuilder::new().with_client_options(client_options()).with_retry(retry());
     for (key, value) in variables::<AzureConfigKey>(AZURE, "AZURE_", env) {
         builder = builder.with_config(key, value);
     }
-    let objects = builder
-        .with_container_name(container)
-        .build()
-        .map_err(|e| settings(url.as_str(), &e))?;
+    let objects = builder.with_container_name(container).build().map_err(|e| settings(url.as_str(), &e))?;
     Ok((Arc::new(objects), endpoint))
 }
 
@@ -279,19 +236,14 @@ fn check_endpoint(endpoint: Option<String>, variable: &'static str, env: Env<'_>
     };
     let allowed = env(variable).is_some_and(|v| matches!(v.to_lowercase().as_str(), "1" | "true" | "on" | "yes" | "y"));
     if shown.starts_with("http://") && !allowed {
-        return Err(Error::PlainHttp {
-            endpoint: shown,
-            variable,
-        });
+        return Err(Error::PlainHttp { endpoint: shown, variable });
     }
     Ok(Some(shown))
 }
 
 /// A request carries at most one part. With all parts in flight on a line of 2.5 Mbit/s it takes 110 s.
 fn client_options() -> ClientOptions {
-    ClientOptions::new()
-        .with_connect_timeout(Duration::from_secs(10))
-        .with_timeout(Duration::from_secs(120))
+    ClientOptions::new().with_connect_timeout(Duration::from_secs(10)).with_timeout(Duration::from_secs(120))
 }
 
 /// Short: whoever calls retries for as long as it takes, and says so in the log.
@@ -308,8 +260,5 @@ fn retry() -> RetryConfig {
 }
 
 fn settings(url: &str, error: &object_store::Error) -> Error {
-    Error::Settings {
-        url: url.to_owned(),
-        reason: scrub(&error.to_string()),
-    }
+    Error::Settings { url: url.to_owned(), reason: scrub(&error.to_string()) }
 }

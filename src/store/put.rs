@@ -66,10 +66,7 @@ impl Store {
         attributes: Attributes,
         on_sent: &(dyn Fn(u64, u64) + Send + Sync),
     ) -> Result<String, Error> {
-        let options = PutMultipartOptions {
-            attributes: self.attributes(attributes),
-            ..PutMultipartOptions::default()
-        };
+        let options = PutMultipartOptions { attributes: self.attributes(attributes), ..PutMultipartOptions::default() };
         let upload = self.0.objects.put_multipart_opts(path, options).await;
         let mut parts = Parts {
             store: Arc::clone(&self.0),
@@ -172,10 +169,7 @@ impl Reader {
         let path = path.to_owned();
         blocking(move || {
             let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
-            let (size_bytes, file) = opened.map_err(|source| Error::File {
-                path: path.clone(),
-                source,
-            })?;
+            let (size_bytes, file) = opened.map_err(|source| Error::File { path: path.clone(), source })?;
             const MIB: u64 = 1024 * 1024;
             let part_bytes = size_bytes.div_ceil(MAX_PARTS).div_ceil(MIB) * MIB;
             Ok(Self {
@@ -213,13 +207,8 @@ impl Reader {
     fn finish(&mut self) -> Result<String, Error> {
         match self.file.metadata() {
             Ok(metadata) if metadata.len() == self.size_bytes => Ok(hex(&self.sha256.finalize_reset())),
-            Ok(_) => Err(Error::FileChanged {
-                path: self.path.clone(),
-            }),
-            Err(source) => Err(Error::File {
-                path: self.path.clone(),
-                source,
-            }),
+            Ok(_) => Err(Error::FileChanged { path: self.path.clone() }),
+            Err(source) => Err(Error::File { path: self.path.clone(), source }),
         }
     }
 }
@@ -227,9 +216,6 @@ impl Reader {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(e) => Err(Error::File {
-            path: PathBuf::new(),
-            source: io::Error::other(e),
-        }),
+        Err(e) => Err(Error::File { path: PathBuf::new(), source: io::Error::other(e) }),
     }
 }

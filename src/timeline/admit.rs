@@ -28,11 +28,7 @@ pub struct Admission<T> {
 
 impl<T> Default for Admission<T> {
     fn default() -> Self {
-        Self {
-            line: None,
-            held: None,
-            dropped: 0,
-        }
+        Self { line: None, held: None, dropped: 0 }
     }
 }
 
@@ -99,15 +95,7 @@ mod tests {
 
     #[test]
     fn one_bad_time_anywhere_is_dropped_and_nothing_else() {
-        for bad in [
-            0,
-            1,
-            NOW - 3_600_000,
-            NOW + 3_600_000,
-            i64::MIN,
-            i64::MAX,
-            32_503_680_000_000,
-        ] {
+        for bad in [0, 1, NOW - 3_600_000, NOW + 3_600_000, i64::MIN, i64::MAX, 32_503_680_000_000] {
             let good: Vec<i64> = (0..6).map(|i| NOW + 20 * i).collect();
             // At the start an hour back is believed: it may be followed by an hour of silence.
             let believable = if bad == NOW - 3_600_000 { 2 } else { 0 };

@@ -40,12 +40,7 @@ pub struct Clock {
 impl Clock {
     /// A clock that has not been paused yet.
     pub fn new(zero: Timestamp, policy: PausePolicy) -> Self {
-        Self {
-            zero,
-            policy,
-            closed: SpanSet::default(),
-            open: None,
-        }
+        Self { zero, policy, closed: SpanSet::default(), open: None }
     }
 
     /// The time at which every track starts.

@@ -59,9 +59,7 @@ pub(super) mod testing {
 
     /// A sine of amplitude 20000 at `hz`, sampled at `rate`.
     pub(in crate::timeline) fn tone(hz: f64, rate: f64, samples: usize) -> Vec<i16> {
-        (0..samples)
-            .map(|n| (20_000.0 * (TAU * hz * n as f64 / rate).sin()).round() as i16)
-            .collect()
+        (0..samples).map(|n| (20_000.0 * (TAU * hz * n as f64 / rate).sin()).round() as i16).collect()
     }
 
     /// How far (in dB) everything but `hz` lies below it. Whole cycles of `hz` should fit.

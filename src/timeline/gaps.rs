@@ -51,12 +51,7 @@ pub fn attribute(track: &TrackKey, missing: &Missing, outages: &Outages) -> Vec<
             let until = edges.fold(end, i64::min);
             match gaps.last_mut() {
                 Some(last) if last.end == Pts(at) && last.cause == cause => last.end = Pts(until),
-                _ => gaps.push(Gap {
-                    track: track.clone(),
-                    start: Pts(at),
-                    end: Pts(until),
-                    cause,
-                }),
+                _ => gaps.push(Gap { track: track.clone(), start: Pts(at), end: Pts(until), cause }),
             }
             at = until;
         }
@@ -79,10 +74,7 @@ mod tests {
 
     #[test]
     fn a_gap_is_split_where_its_cause_changes() {
-        let missing = Missing {
-            media: vec![span(0, 100), span(200, 210)],
-            key_frame: vec![span(60, 100)],
-        };
+        let missing = Missing { media: vec![span(0, 100), span(200, 210)], key_frame: vec![span(60, 100)] };
         let outages = Outages {
             disk: vec![span(10, 20)],
             connection: vec![span(15, 40), span(35, 50), span(150, 160)],
@@ -105,10 +97,7 @@ mod tests {
 
     #[test]
     fn without_outages_gaps_stay_as_they_are() {
-        let missing = Missing {
-            media: vec![span(5, 9)],
-            key_frame: vec![],
-        };
+        let missing = Missing { media: vec![span(5, 9)], key_frame: vec![] };
         let gaps = attribute(&TrackKey::Mix, &missing, &Outages::default());
         assert_eq!(shape(&gaps), [(5, 9, GapCause::NotSent)]);
     }

@@ -76,10 +76,7 @@ pub fn nals(data: &[u8]) -> impl Iterator<Item = Nal<'_>> {
             end -= 1;
         }
         let long = start > 0 && data[start - 1] == 0;
-        Some(Nal {
-            offset: start - usize::from(long),
-            bytes: &data[start + 3..end],
-        })
+        Some(Nal { offset: start - usize::from(long), bytes: &data[start + 3..end] })
     })
     .filter(|nal| !nal.bytes.is_empty())
 }
@@ -128,10 +125,7 @@ pub fn sps_size(sps: &[u8]) -> Option<Size> {
     bits.ue()?; // seq_parameter_set_id
     // Without a chroma format it is 4:2:0.
     let mut chroma_format = 1;
-    if matches!(
-        profile,
-        100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135
-    ) {
+    if matches!(profile, 100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135) {
         chroma_format = bits.ue()?;
         if chroma_format == 3 && bits.flag()? {
             chroma_format = 0; // three planes, each cropped like monochrome
@@ -188,10 +182,7 @@ pub fn sps_size(sps: &[u8]) -> Option<Size> {
     let width = (16 * width_mbs).checked_sub(crop_x)?;
     let height = (16 * height_units * (1 + fields)).checked_sub(crop_y)?;
     let sane = 1..=16_384;
-    (sane.contains(&width) && sane.contains(&height)).then_some(Size {
-        width: width as u32,
-        height: height as u32,
-    })
+    (sane.contains(&width) && sane.contains(&height)).then_some(Size { width: width as u32, height: height as u32 })
 }
 
 /// Removes the bytes that keep start codes out of a payload (7.4.1).
@@ -282,12 +273,7 @@ impl<'a> Bits<'a> {
 pub(super) mod testing {
     macro_rules! fixture {
         ($name:literal) => {
-            include_bytes!(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/fixtures/h264/",
-                $name,
-                ".h264"
-            ))
+            include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/h264/", $name, ".h264"))
         };
     }
 
@@ -322,18 +308,14 @@ mod tests {
 
     #[test]
     fn units_are_found_behind_both_start_codes() {
-        let data = [
-            9, 0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x68, 2, 0, 0, 0, 0, 1, 0x65, 0x88, 0, 0, 1,
-        ];
+        let data = [9, 0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x68, 2, 0, 0, 0, 0, 1, 0x65, 0x88, 0, 0, 1];
         let found: Vec<_> = nals(&data).map(|nal| (nal.offset, nal.bytes.to_vec())).collect();
         assert_eq!(found, [(1, vec![0x67, 1]), (6, vec![0x68, 2]), (13, vec![0x65, 0x88])]);
     }
 
     #[test]
     fn slices_tell_whether_they_begin_a_picture() {
-        let begins: Vec<_> = nals(HIGH444_TWO_SLICES)
-            .map(|nal| (nal.kind(), nal.begins_picture()))
-            .collect();
+        let begins: Vec<_> = nals(HIGH444_TWO_SLICES).map(|nal| (nal.kind(), nal.begins_picture())).collect();
         assert_eq!(
             begins,
             [
@@ -351,17 +333,11 @@ mod tests {
     fn codes_are_read() {
         // 1, 010, 011, 00100, 00101 and the start of one that never ends.
         let mut bits = Bits::new(&[0b1010_0110, 0b0100_0010, 0b1000_0000, 0, 0, 0, 0]);
-        assert_eq!(
-            [bits.ue(), bits.ue(), bits.ue(), bits.ue(), bits.ue()],
-            [0, 1, 2, 3, 4].map(Some)
-        );
+        assert_eq!([bits.ue(), bits.ue(), bits.ue(), bits.ue(), bits.ue()], [0, 1, 2, 3, 4].map(Some));
         bits.flag();
         assert_eq!(bits.ue(), None);
         let mut bits = Bits::new(&[0b1010_0110, 0b0100_0010, 0b1000_0000]);
-        assert_eq!(
-            [bits.se(), bits.se(), bits.se(), bits.se(), bits.se()],
-            [0, 1, -1, 2, -2].map(Some)
-        );
+        assert_eq!([bits.se(), bits.se(), bits.se(), bits.se(), bits.se()], [0, 1, -1, 2, -2].map(Some));
     }
 
     #[test]

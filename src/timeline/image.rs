@@ -72,10 +72,7 @@ fn png_size(data: &[u8]) -> Option<(u32, u32)> {
     let [b'I', b'H', b'D', b'R', w0, w1, w2, w3, h0, h1, h2, h3] = *header else {
         return None;
     };
-    Some((
-        u32::from_be_bytes([w0, w1, w2, w3]),
-        u32::from_be_bytes([h0, h1, h2, h3]),
-    ))
+    Some((u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3])))
 }
 
 #[cfg(test)]
@@ -107,10 +104,7 @@ mod tests {
 
     #[test]
     fn sizes_are_read() {
-        let hd = Some(Size {
-            width: 1280,
-            height: 720,
-        });
+        let hd = Some(Size { width: 1280, height: 720 });
         assert_eq!(size(&jpeg(1280, 720)), hd);
         assert_eq!(size(&png(1280, 720)), hd);
         assert_eq!(size(&png(0, 720)), None);
@@ -130,10 +124,7 @@ mod tests {
 
     #[test]
     fn aspect_ratios_agree_within_one_percent() {
-        let hd = Size {
-            width: 1280,
-            height: 720,
-        };
+        let hd = Size { width: 1280, height: 720 };
         for (width, height, same) in [
             (640, 360, true),
             (854, 480, true),

@@ -48,11 +48,7 @@ struct Plan {
 impl Stretch {
     /// A run that begins after silence.
     pub(super) fn new() -> Self {
-        Self {
-            window: vec![0.0; HALF],
-            plan: None,
-            scratch: Vec::new(),
-        }
+        Self { window: vec![0.0; HALF], plan: None, scratch: Vec::new() }
     }
 
     /// Whether a correction is under way.
@@ -224,12 +220,7 @@ mod tests {
             let input = tone(hz, 16_000.0, 60_000);
             let out = stretched(&input, 320, 3200, insert);
             assert_eq!(out.len() as i64, 60_000 + insert);
-            let plan = Plan {
-                origin: 3200,
-                insert,
-                length: insert.abs() * OUTPUT_PER_SAMPLE,
-                done: 0,
-            };
+            let plan = Plan { origin: 3200, insert, length: insert.abs() * OUTPUT_PER_SAMPLE, done: 0 };
             let (mut signal, mut noise, mut worst) = (0.0, 0.0, 0f64);
             for (n, &sample) in out.iter().enumerate().take(plan.length as usize + 3200).skip(3200) {
                 let ideal = 20_000.0 * (TAU * hz * plan.place(n as i64 - 3200) / 16_000.0).sin();
@@ -249,12 +240,7 @@ mod tests {
     #[test]
     fn speed_stays_within_half_a_percent() {
         for insert in [1, -1, 16, -64, 320, -719] {
-            let plan = Plan {
-                origin: 0,
-                insert,
-                length: OUTPUT_PER_SAMPLE * i64::abs(insert),
-                done: 0,
-            };
+            let plan = Plan { origin: 0, insert, length: OUTPUT_PER_SAMPLE * i64::abs(insert), done: 0 };
             for j in 0..plan.length {
                 let speed = plan.place(j + 1) - plan.place(j);
                 assert!((speed - 1.0).abs() <= 0.005, "{insert}: {speed}");

@@ -61,9 +61,7 @@ impl Mix {
             self.sounds.insert(user.clone(), Sound::default());
         }
         if let Some(sound) = self.sounds.get_mut(user) {
-            feed(sound, &mut self.bus, sink, |sound, mut out| {
-                sound.push(at, samples, &mut out)
-            });
+            feed(sound, &mut self.bus, sink, |sound, mut out| sound.push(at, samples, &mut out));
         }
         self.settle(sink);
     }
@@ -177,9 +175,7 @@ impl Bus {
             self.note_gap(start);
             self.covered_until = end;
         }
-        let ready = usize::try_from(until - self.emitted)
-            .unwrap_or(usize::MAX)
-            .min(self.sums.len());
+        let ready = usize::try_from(until - self.emitted).unwrap_or(usize::MAX).min(self.sums.len());
         self.scratch.clear();
         self.scratch.extend(self.sums.drain(..ready).map(clip));
         if ready > 0 {
@@ -230,9 +226,7 @@ mod tests {
         fn finish(mut self, end: i64) -> (Vec<i16>, Summary) {
             let end = Pts(end).max(self.mix.last_end());
             let out = &mut self.out;
-            let summary = self
-                .mix
-                .finish(end, &mut |piece| piece.for_each_slice(|s| out.extend_from_slice(s)));
+            let summary = self.mix.finish(end, &mut |piece| piece.for_each_slice(|s| out.extend_from_slice(s)));
             assert_eq!(self.out.len() as u64, summary.length);
             (self.out, summary)
         }
@@ -263,16 +257,10 @@ mod tests {
             // 400 ppm off, with a gap.
             let at = i * 20 + i / 125 + if i > 250 { 700 } else { 0 };
             track.push(1, at, &samples);
-            alone.0.push(Pts(at), &samples, &mut |piece| {
-                piece.for_each_slice(|s| alone.1.extend_from_slice(s))
-            });
+            alone.0.push(Pts(at), &samples, &mut |piece| piece.for_each_slice(|s| alone.1.extend_from_slice(s)));
         }
-        let alone_gaps = alone
-            .0
-            .finish(Pts(20_000), &mut |piece| {
-                piece.for_each_slice(|s| alone.1.extend_from_slice(s))
-            })
-            .gaps;
+        let alone_gaps =
+            alone.0.finish(Pts(20_000), &mut |piece| piece.for_each_slice(|s| alone.1.extend_from_slice(s))).gaps;
         let (out, summary) = track.finish(20_000);
         assert!(out == alone.1);
         assert_eq!(summary.gaps, alone_gaps);
@@ -309,13 +297,7 @@ mod tests {
         let summary = track.finish(Pts(72_000_000), &mut count);
         assert_eq!(samples + silence, 72_000_000 * 16);
         assert!(samples < 100_000);
-        assert_eq!(
-            summary.gaps,
-            [
-                Span::new(Pts(20), Pts(36_000_000)),
-                Span::new(Pts(36_000_020), Pts(72_000_000))
-            ]
-        );
+        assert_eq!(summary.gaps, [Span::new(Pts(20), Pts(36_000_000)), Span::new(Pts(36_000_020), Pts(72_000_000))]);
     }
 
     #[test]

@@ -72,11 +72,7 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for packets of one format.
     pub fn new(format: Format) -> Self {
-        Self {
-            format,
-            converter: Converter::new(format.rate),
-            dropped_bytes: 0,
-        }
+        Self { format, converter: Converter::new(format.rate), dropped_bytes: 0 }
     }
 
     /// The format that it decodes.
@@ -153,9 +149,7 @@ impl Converter {
         let per_ms = rate.samples_per_ms();
         Some(Self {
             per_ms,
-            rows: (0..places)
-                .map(|row| low_pass(per_ms, row as f64 / places as f64))
-                .collect(),
+            rows: (0..places).map(|row| low_pass(per_ms, row as f64 / places as f64)).collect(),
             window: Vec::new(),
             place: 0,
             end: Timestamp(0),
@@ -249,10 +243,7 @@ mod tests {
 
     /// Packets of `ms`, converted; frames have to follow each other without a hole.
     fn converted(rate: Rate, source: &[i16], ms: usize) -> Vec<i16> {
-        let mut decoder = Decoder::new(Format {
-            rate,
-            channels: Channels::Mono,
-        });
+        let mut decoder = Decoder::new(Format { rate, channels: Channels::Mono });
         let mut frames = Vec::new();
         for (i, packet) in source.chunks(ms * rate.samples_per_ms()).enumerate() {
             decoder.push(NOW.plus_ms((i * ms) as i64), &bytes(packet), &mut frames);
@@ -292,11 +283,7 @@ mod tests {
 
     #[test]
     fn what_16_khz_cannot_hold_is_gone() {
-        for (rate, hz) in [
-            (Rate::Hz32000, 9000.0),
-            (Rate::Hz48000, 9000.0),
-            (Rate::Hz48000, 20_000.0),
-        ] {
+        for (rate, hz) in [(Rate::Hz32000, 9000.0), (Rate::Hz48000, 9000.0), (Rate::Hz48000, 20_000.0)] {
             let hertz = rate.samples_per_ms() as f64 * 1000.0;
             let out = converted(rate, &tone(hz, hertz, rate.samples_per_ms() * 1000), 20);
             let loudest = out[1000..15_000].iter().map(|s| s.abs()).max();
@@ -306,10 +293,7 @@ mod tests {
 
     #[test]
     fn stereo_becomes_the_mean_and_odd_bytes_are_counted() {
-        let mut decoder = Decoder::new(Format {
-            rate: Rate::Hz16000,
-            channels: Channels::Stereo,
-        });
+        let mut decoder = Decoder::new(Format { rate: Rate::Hz16000, channels: Channels::Stereo });
         let mut frames = Vec::new();
         let mut packet = bytes(&[100, 200, i16::MAX, i16::MAX, i16::MIN, i16::MIN]);
         packet.extend([1, 2, 3]);
@@ -323,18 +307,12 @@ mod tests {
 
     #[test]
     fn sound_before_a_gap_is_complete() {
-        let mut decoder = Decoder::new(Format {
-            rate: Rate::Hz48000,
-            channels: Channels::Mono,
-        });
+        let mut decoder = Decoder::new(Format { rate: Rate::Hz48000, channels: Channels::Mono });
         let mut frames = Vec::new();
         decoder.push(NOW, &bytes(&[1000; 960]), &mut frames);
         decoder.push(NOW.plus_ms(1000), &bytes(&[1000; 960]), &mut frames);
         decoder.finish(&mut frames);
-        let shape: Vec<_> = frames
-            .iter()
-            .map(|f| (f.timestamp.ms_since(NOW), f.samples.len()))
-            .collect();
+        let shape: Vec<_> = frames.iter().map(|f| (f.timestamp.ms_since(NOW), f.samples.len())).collect();
         assert_eq!(shape, [(0, 256), (16, 64), (1000, 256), (1016, 64)]);
     }
 

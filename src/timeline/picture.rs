@@ -260,11 +260,7 @@ impl Track {
     pub fn sharing_started(&mut self, at: Pts) {
         if let Sharing::Stopped(stop) = self.sharing {
             let shown_already = self.last.is_some_and(|(last, _)| last >= at);
-            self.sharing = if shown_already {
-                Sharing::On
-            } else {
-                Sharing::Restarted { stop, again: at }
-            };
+            self.sharing = if shown_already { Sharing::On } else { Sharing::Restarted { stop, again: at } };
         }
     }
 
@@ -285,11 +281,7 @@ impl Track {
 
     /// What became of the pictures so far.
     pub fn counts(&self) -> Counts {
-        Counts {
-            joined: self.units.joined(),
-            split: self.units.split(),
-            ..self.counts
-        }
+        Counts { joined: self.units.joined(), split: self.units.split(), ..self.counts }
     }
 
     /// Ends the track at `end` and appends the remaining frames. The end is moved behind the last picture if it is before
@@ -302,11 +294,7 @@ impl Track {
         self.fill(end, Next::End, out);
         self.decodable_from(end);
         self.close(end, out);
-        Summary {
-            end,
-            counts: self.counts(),
-            missing: self.missing,
-        }
+        Summary { end, counts: self.counts(), missing: self.missing }
     }
 
     fn flush(&mut self, out: &mut Vec<Frame>) {
@@ -428,12 +416,7 @@ impl Track {
     fn slates(&mut self, from: Pts, until: Pts, out: &mut Vec<Frame>) {
         let mut at = from;
         while at < until {
-            let slate = Frame {
-                pts: at,
-                duration_ms: 1,
-                key: true,
-                what: What::Slate,
-            };
+            let slate = Frame { pts: at, duration_ms: 1, key: true, what: What::Slate };
             self.show(slate, out);
             self.counts.slates += 1;
             at = Pts(at.0.saturating_add(SLATE_EVERY_MS));

@@ -41,11 +41,7 @@ pub(super) enum Sps {
 impl ParameterSets {
     /// Looks at an access unit up to its first slice and remembers its parameter sets.
     pub(super) fn look(&mut self, unit: &Bytes) -> Look {
-        let mut look = Look {
-            slice: Slice::None,
-            sps: Sps::NoneOrSame,
-            self_contained: false,
-        };
+        let mut look = Look { slice: Slice::None, sps: Sps::NoneOrSame, self_contained: false };
         let (mut sps, mut pps) = (false, false);
         for nal in nals(unit) {
             match (nal.kind(), nal.parameter_set_id()) {

@@ -306,11 +306,7 @@ impl Run {
         let weight = samples as f64 / (AVERAGE + samples as f64);
         self.average += weight * ((at - self.goal) as f64 - self.average);
         self.since_steering = self.since_steering.saturating_add(samples);
-        let tolerated = if self.since_steering < SETTLED {
-            KEEP_STEERING
-        } else {
-            START_STEERING
-        };
+        let tolerated = if self.since_steering < SETTLED { KEEP_STEERING } else { START_STEERING };
         if self.average.abs() <= tolerated || self.stretch.is_steering() {
             return;
         }

@@ -155,12 +155,7 @@ mod tests {
     #[test]
     fn a_message_of_several_pictures_is_split() {
         let (key, next) = pictures(HIGH444_TWO_SLICES);
-        let expected = [
-            (5, key.to_vec()),
-            (5, next.to_vec()),
-            (5, key.to_vec()),
-            (5, next.to_vec()),
-        ];
+        let expected = [(5, key.to_vec()), (5, next.to_vec()), (5, key.to_vec()), (5, next.to_vec())];
         assert_eq!(units(&[(5, &HIGH444_TWO_SLICES.repeat(2))]), expected);
     }
 
@@ -171,11 +166,7 @@ mod tests {
         for cut in first_slice + 6..key.len() {
             let (a, b) = key.split_at(cut);
             // A start code cut in two is found again: the second part does not begin with one.
-            assert_eq!(
-                units(&[(0, a), (0, b), (40, next)]),
-                [(0, key.to_vec()), (40, next.to_vec())],
-                "cut at {cut}"
-            );
+            assert_eq!(units(&[(0, a), (0, b), (40, next)]), [(0, key.to_vec()), (40, next.to_vec())], "cut at {cut}");
         }
     }
 
@@ -202,10 +193,7 @@ mod tests {
         let idr = nals(key).nth(2).expect("an IDR").offset;
         let (sets, picture) = key.split_at(idr);
         assert_eq!(units(&[(0, sets), (0, picture)]), [(0, key.to_vec())]);
-        assert_eq!(
-            units(&[(0, sets), (1, picture)]),
-            [(0, sets.to_vec()), (1, picture.to_vec())]
-        );
+        assert_eq!(units(&[(0, sets), (1, picture)]), [(0, sets.to_vec()), (1, picture.to_vec())]);
     }
 
     proptest! {

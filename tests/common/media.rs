@@ -15,15 +15,8 @@ pub(crate) struct Picture {
 
 /// Standard output of a program that must succeed. Arguments are separated by spaces.
 pub(crate) fn run(program: &str, args: &str) -> Vec<u8> {
-    let output = Command::new(program)
-        .args(args.split_whitespace())
-        .output()
-        .expect("the program is installed");
-    assert!(
-        output.status.success(),
-        "{program} {args}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = Command::new(program).args(args.split_whitespace()).output().expect("the program is installed");
+    assert!(output.status.success(), "{program} {args}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
 
@@ -38,16 +31,11 @@ pub(crate) fn camera(size: &str, count: usize) -> Vec<Picture> {
     );
     // Cut at the delimiters by hand, so as not to test the parser with itself.
     let delimiter = [0, 0, 0, 1, 9];
-    let mut starts: Vec<_> = (0..stream.len())
-        .filter(|&at| stream[at..].starts_with(&delimiter))
-        .collect();
+    let mut starts: Vec<_> = (0..stream.len()).filter(|&at| stream[at..].starts_with(&delimiter)).collect();
     starts.push(stream.len());
     let picture = |span: &[usize]| {
         let data = stream[span[0] + 6..span[1]].to_vec();
-        Picture {
-            is_key: data.starts_with(&[0, 0, 0, 1, 0x67]),
-            data,
-        }
+        Picture { is_key: data.starts_with(&[0, 0, 0, 1, 0x67]), data }
     };
     let pictures: Vec<_> = starts.windows(2).map(picture).collect();
     assert_eq!(pictures.len(), count);
@@ -66,12 +54,7 @@ pub(crate) fn images(codec: &str, size: &str, count: usize) -> Vec<Picture> {
         ),
     );
     let read = |n: usize| std::fs::read(dir.path().join(format!("{n:03}"))).expect("an image");
-    (1..=count)
-        .map(|n| Picture {
-            is_key: true,
-            data: read(n),
-        })
-        .collect()
+    (1..=count).map(|n| Picture { is_key: true, data: read(n) }).collect()
 }
 
 /// A whole track: each picture at its time, the last one for `last_ms`.
@@ -89,12 +72,7 @@ pub(crate) fn track(
     writer.header(&mut out);
     for (n, (picture, &pts)) in pictures.iter().zip(pts).enumerate() {
         let duration_ms = (n + 1 == pictures.len()).then_some(last_ms);
-        let frame = Frame {
-            pts: Pts(pts),
-            is_key: picture.is_key,
-            duration_ms,
-            data: &picture.data,
-        };
+        let frame = Frame { pts: Pts(pts), is_key: picture.is_key, duration_ms, data: &picture.data };
         writer.write(&frame, &mut out).expect("times in order");
     }
     out
@@ -115,30 +93,18 @@ pub(crate) fn ms(value: &Value) -> f64 {
 /// The presentation times of all packets of the picture track, in ms.
 pub(crate) fn picture_times(file: &Path) -> Vec<f64> {
     let packets = probe(file, "-select_streams v:0 -show_entries packet=pts_time");
-    packets["packets"]
-        .as_array()
-        .expect("packets")
-        .iter()
-        .map(|packet| ms(&packet["pts_time"]))
-        .collect()
+    packets["packets"].as_array().expect("packets").iter().map(|packet| ms(&packet["pts_time"])).collect()
 }
 
 /// The largest distance between two lists of times, in ms.
 pub(crate) fn largest_error(found: &[f64], expected: &[i64]) -> f64 {
     assert_eq!(found.len(), expected.len(), "number of pictures");
-    found
-        .iter()
-        .zip(expected)
-        .map(|(found, &expected)| (found - expected as f64).abs())
-        .fold(0.0, f64::max)
+    found.iter().zip(expected).map(|(found, &expected)| (found - expected as f64).abs()).fold(0.0, f64::max)
 }
 
 /// Where a track begins and ends, in ms; `selector` such as `v:0`.
 pub(crate) fn span(file: &Path, selector: &str) -> (f64, f64) {
-    let streams = probe(
-        file,
-        &format!("-select_streams {selector} -show_entries stream=start_time,duration"),
-    );
+    let streams = probe(file, &format!("-select_streams {selector} -show_entries stream=start_time,duration"));
     let stream = &streams["streams"][0];
     let start = ms(&stream["start_time"]);
     (start, start + ms(&stream["duration"]))
@@ -146,17 +112,8 @@ pub(crate) fn span(file: &Path, selector: &str) -> (f64, f64) {
 
 /// The sound of a file as a player hears it: 16 kHz, mono.
 pub(crate) fn samples(file: &Path) -> Vec<i16> {
-    let bytes = run(
-        "ffmpeg",
-        &format!(
-            "-v error -i {} -map 0:a:0 -f s16le -ar 16000 -ac 1 pipe:1",
-            file.display()
-        ),
-    );
-    bytes
-        .chunks_exact(2)
-        .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
-        .collect()
+    let bytes = run("ffmpeg", &format!("-v error -i {} -map 0:a:0 -f s16le -ar 16000 -ac 1 pipe:1", file.display()));
+    bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
 }
 
 /// Silence with a click of a millisecond at each of `clicks`, in samples; `i16` little-endian.
@@ -176,12 +133,8 @@ pub(crate) fn click_error_ms(samples: &[i16], click: usize) -> f64 {
     let near = &samples[from..(click + 800).min(samples.len())];
     let energy = |window: &[i16]| window.iter().map(|&sample| f64::from(sample).powi(2)).sum::<f64>();
     let energies: Vec<_> = near.windows(16).map(energy).collect();
-    let (loudest, most) = energies
-        .iter()
-        .copied()
-        .enumerate()
-        .max_by(|one, other| one.1.total_cmp(&other.1))
-        .expect("samples");
+    let (loudest, most) =
+        energies.iter().copied().enumerate().max_by(|one, other| one.1.total_cmp(&other.1)).expect("samples");
     assert!(most > 16.0 * 4_000.0_f64.powi(2), "no click near sample {click}");
     (from as f64 + loudest as f64 - click as f64) / 16.0
 }

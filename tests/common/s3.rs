@@ -110,13 +110,7 @@ impl S3Server {
         let address = listener.local_addr().expect("it is bound");
         let state = Arc::new(Mutex::new(State::default()));
         let task = tokio::spawn(serve(listener, service, Arc::clone(&state), root.clone()));
-        Self {
-            address,
-            root,
-            _directory: directory,
-            state,
-            task,
-        }
+        Self { address, root, _directory: directory, state, task }
     }
 
     pub(crate) fn env(&self) -> Vec<(String, String)> {
@@ -186,20 +180,13 @@ async fn answer(
     let path = request.uri().path().trim_start_matches('/');
     let mut seen = Seen {
         method: request.method().clone(),
-        key: path
-            .strip_prefix(BUCKET)
-            .unwrap_or(path)
-            .trim_start_matches('/')
-            .to_owned(),
+        key: path.strip_prefix(BUCKET).unwrap_or(path).trim_start_matches('/').to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
         status: 0,
     };
     let (fault, index) = {
         let mut state = state.lock().expect("nothing panics under this lock");
-        let rule = state
-            .rules
-            .iter_mut()
-            .find(|rule| rule.times > 0 && (rule.applies)(&seen));
+        let rule = state.rules.iter_mut().find(|rule| rule.times > 0 && (rule.applies)(&seen));
         let fault = rule.map(|rule| {
             rule.times -= 1;
             rule.fault
@@ -216,22 +203,14 @@ async fn answer(
             let xml = format!("<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code><Message>No.</Message></Error>");
             refuse(request, status, Body::from(xml)).await
         }
-        Some(Fault::Truncate) | None => service
-            .call(request.map(Body::from))
-            .await
-            .map_err(std::io::Error::other)?,
+        Some(Fault::Truncate) | None => service.call(request.map(Body::from)).await.map_err(std::io::Error::other)?,
     };
     seen.status = response.status().as_u16();
     if let Some(Fault::Truncate) = fault {
         let file = std::fs::File::options().write(true).open(root.join(BUCKET).join(key))?;
         file.set_len(file.metadata()?.len() - 1)?;
     }
-    if let Some(slot) = state
-        .lock()
-        .expect("nothing panics under this lock")
-        .seen
-        .get_mut(index)
-    {
+    if let Some(slot) = state.lock().expect("nothing panics under this lock").seen.get_mut(index) {
         slot.status = seen.status;
     }
     Ok(response)
@@ -240,10 +219,7 @@ async fn answer(
 async fn refuse(request: Request<Incoming>, status: u16, answer: Body) -> Response<Body> {
     // A client that is still sending would see a broken connection instead of the status.
     let mut body = request.into_body();
-    while std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))
-        .await
-        .is_some()
-    {}
+    while std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.is_some() {}
     let mut response = Response::new(answer);
     *response.status_mut() = status.try_into().expect("a status");
     response

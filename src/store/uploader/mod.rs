@@ -43,11 +43,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            uploads_at_once: 4,
-            first_delay: Duration::from_secs(1),
-            max_delay: Duration::from_secs(60),
-        }
+        Self { uploads_at_once: 4, first_delay: Duration::from_secs(1), max_delay: Duration::from_secs(60) }
     }
 }
 
@@ -198,10 +194,8 @@ impl Uploader {
         on_progress: OnProgress<'_>,
         cancel: &CancellationToken,
     ) -> Result<Published, Error> {
-        let ledger = Ledger::open(&plan.spool).await.map_err(|source| Error::Ledger {
-            path: plan.spool.clone(),
-            source,
-        })?;
+        let ledger =
+            Ledger::open(&plan.spool).await.map_err(|source| Error::Ledger { path: plan.spool.clone(), source })?;
         self.sweep(&plan.folder).await;
         let sent_bytes = AtomicU64::new(0);
         let files = plan.files.iter().map(|file| {
@@ -209,16 +203,9 @@ impl Uploader {
             self.publish_file(&plan.folder, file, ledger, sent_bytes, on_progress, cancel)
         });
         let objects = try_join_all(files).await?;
-        let manifest = Manifest {
-            objects,
-            ..plan.manifest.clone()
-        };
+        let manifest = Manifest { objects, ..plan.manifest.clone() };
         let manifest_key = self.commit(&plan.folder, &manifest, on_progress, cancel).await?;
-        Ok(Published {
-            manifest,
-            manifest_key,
-            sent_bytes: sent_bytes.into_inner(),
-        })
+        Ok(Published { manifest, manifest_key, sent_bytes: sent_bytes.into_inner() })
     }
 
     async fn publish_file(
@@ -232,18 +219,12 @@ impl Uploader {
     ) -> Result<StoredObject, Error> {
         let key = folder.key(&file.object);
         let (name, attempt) = (file.object.name(), || self.put_once(&key, file, ledger, on_progress));
-        let (stored, was_there) = self
-            .persist(Work::Upload, &name, &key, on_progress, cancel, attempt)
-            .await?;
+        let (stored, was_there) = self.persist(Work::Upload, &name, &key, on_progress, cancel, attempt).await?;
         let size_bytes = stored.size_bytes;
         if !was_there {
             sent_bytes.fetch_add(size_bytes, Ordering::Relaxed);
         }
-        on_progress(Progress::Stored {
-            object: &file.object,
-            size_bytes,
-            was_there,
-        });
+        on_progress(Progress::Stored { object: &file.object, size_bytes, was_there });
         Ok(StoredObject {
             name: file.object.name(),
             key: stored.key,
@@ -272,17 +253,10 @@ impl Uploader {
         }
         let object = &file.object;
         let on_sent = |sent_bytes, size_bytes| {
-            on_progress(Progress::Sending {
-                object,
-                sent_bytes,
-                size_bytes,
-            });
+            on_progress(Progress::Sending { object, sent_bytes, size_bytes });
         };
         let attributes = Attributes::from(object);
-        let stored = self
-            .store
-            .put_file_watched(key, &file.path, attributes, &on_sent)
-            .await?;
+        let stored = self.store.put_file_watched(key, &file.path, attributes, &on_sent).await?;
         if version != self::version(&file.path).await? {
             let path = file.path.clone();
             return Err(StoreError::FileChanged { path });
@@ -312,16 +286,10 @@ impl Uploader {
     ) -> Result<String, Error> {
         let key = folder.key(&Object::Manifest);
         let json = Bytes::from(manifest.to_json());
-        let (name, attempt) = (Object::Manifest.name(), || {
-            self.put_manifest(folder, &key, json.clone())
-        });
-        let written = self
-            .persist(Work::Upload, &name, &key, on_progress, cancel, attempt)
-            .await?;
+        let (name, attempt) = (Object::Manifest.name(), || self.put_manifest(folder, &key, json.clone()));
+        let written = self.persist(Work::Upload, &name, &key, on_progress, cancel, attempt).await?;
         match written {
-            Commit::Withdrawn => Err(Error::Withdrawn {
-                place: self.store.locate(&key),
-            }),
+            Commit::Withdrawn => Err(Error::Withdrawn { place: self.store.locate(&key) }),
             Commit::Written | Commit::WasThere => {
                 on_progress(Progress::Stored {
                     object: &Object::Manifest,
@@ -341,17 +309,12 @@ impl Uploader {
                     self.delete_all_but(folder, key).await?;
                     return Ok(Commit::Withdrawn);
                 }
-                tracing::warn!(
-                    key,
-                    "the bucket has another manifest for this recording; it is replaced"
-                );
+                tracing::warn!(key, "the bucket has another manifest for this recording; it is replaced");
             }
             Err(e) if means_missing(&e) => {}
             Err(e) => return Err(e),
         }
-        self.store
-            .put_bytes(key, json, Attributes::from(&Object::Manifest))
-            .await?;
+        self.store.put_bytes(key, json, Attributes::from(&Object::Manifest)).await?;
         Ok(Commit::Written)
     }
 
@@ -376,8 +339,7 @@ impl Uploader {
         let key = folder.key(&Object::Manifest);
         let json = Bytes::from(manifest.to_json());
         let (name, attempt) = (folder.as_str(), || self.withdraw_once(folder, &key, json.clone()));
-        self.persist(Work::Deletion, name, name, on_progress, cancel, attempt)
-            .await
+        self.persist(Work::Deletion, name, name, on_progress, cancel, attempt).await
     }
 
     /// What an earlier run left half written takes room and is media too.
@@ -425,8 +387,5 @@ fn means_missing(error: &StoreError) -> bool {
 }
 
 async fn version(path: &Path) -> Result<Version, StoreError> {
-    Version::of(path).await.map_err(|source| StoreError::File {
-        path: path.to_owned(),
-        source,
-    })
+    Version::of(path).await.map_err(|source| StoreError::File { path: path.to_owned(), source })
 }

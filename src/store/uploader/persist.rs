@@ -44,14 +44,12 @@ impl fmt::Display for Failure {
             n => format!("{n} tries in {} s", self.elapsed.as_secs()),
         };
         match self.work {
-            Work::Upload => write!(
-                f,
-                "upload of {object} to {place} failed after {tries}: {answer}; kept in the spool; {hint}"
-            ),
-            Work::Deletion => write!(
-                f,
-                "deletion of {place} failed after {tries}: {answer}; not all is deleted; {hint}"
-            ),
+            Work::Upload => {
+                write!(f, "upload of {object} to {place} failed after {tries}: {answer}; kept in the spool; {hint}")
+            }
+            Work::Deletion => {
+                write!(f, "deletion of {place} failed after {tries}: {answer}; not all is deleted; {hint}")
+            }
         }
     }
 }
@@ -108,10 +106,7 @@ impl Uploader {
                 return Err(Error::Failed(failure));
             }
             let retry_in = delay(self.settings.first_delay, self.settings.max_delay, tries, chance());
-            on_progress(Progress::Failed {
-                failure: &failure,
-                retry_in,
-            });
+            on_progress(Progress::Failed { failure: &failure, retry_in });
             self.log_failure(key, &failure, retry_in);
             last = Some(failure);
             if cancel.run_until_cancelled(tokio::time::sleep(retry_in)).await.is_none() {
@@ -188,9 +183,8 @@ mod tests {
     fn an_outage_is_logged_once_a_minute_and_its_end_once() {
         let start = Instant::now();
         let mut outage = Outage::default();
-        let logged: Vec<u64> = (0..600)
-            .filter_map(|second| outage.failed(start + Duration::from_secs(second)))
-            .collect();
+        let logged: Vec<u64> =
+            (0..600).filter_map(|second| outage.failed(start + Duration::from_secs(second))).collect();
         assert_eq!(logged, [0, 59, 59, 59, 59, 59, 59, 59, 59, 59]);
         assert!(outage.recovered());
         assert!(!outage.recovered());

@@ -5,10 +5,7 @@ use crate::timeline::image::testing::{jpeg, png};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
-const HD: Size = Size {
-    width: 1280,
-    height: 720,
-};
+const HD: Size = Size { width: 1280, height: 720 };
 
 /// The pieces of a fixture.
 struct Sample {
@@ -42,16 +39,8 @@ struct Play {
 
 impl Play {
     fn new(mode: Mode, encode: EncodePolicy) -> Self {
-        let settings = Settings {
-            mode,
-            encode,
-            canvas: HD,
-            fps: NonZeroU32::new(25).expect("not zero"),
-        };
-        Self {
-            track: Track::new(settings),
-            out: Vec::new(),
-        }
+        let settings = Settings { mode, encode, canvas: HD, fps: NonZeroU32::new(25).expect("not zero") };
+        Self { track: Track::new(settings), out: Vec::new() }
     }
 
     fn camera() -> Self {
@@ -59,8 +48,7 @@ impl Play {
     }
 
     fn push(&mut self, pts: i64, data: &Bytes) -> &mut Self {
-        self.track
-            .push(Pts(pts), PictureCodec::H264, data.clone(), &mut self.out);
+        self.track.push(Pts(pts), PictureCodec::H264, data.clone(), &mut self.out);
         self
     }
 
@@ -105,10 +93,7 @@ fn check(frames: &[Frame], summary: &Summary) {
         What::Encode(..) => 2,
         What::Slate => 3,
     };
-    assert!(
-        frames.windows(2).all(|w| w[1].key || route(&w[0]) == route(&w[1])),
-        "{frames:?}"
-    );
+    assert!(frames.windows(2).all(|w| w[1].key || route(&w[0]) == route(&w[1])), "{frames:?}");
     let slates = frames.iter().filter(|frame| frame.what == What::Slate).count() as u64;
     let counts = summary.counts;
     assert_eq!((counts.slates, counts.shown), (slates, frames.len() as u64 - slates));
@@ -136,24 +121,8 @@ fn a_plain_run_is_copied_as_it_came() {
     assert_eq!(play.track.last_end(), Pts(400));
     let (frames, summary) = play.finish(400);
     assert_eq!(frames.len(), 10);
-    assert_eq!(
-        frames[0],
-        Frame {
-            pts: Pts(0),
-            duration_ms: 40,
-            key: true,
-            what: What::Copy(S720.key.clone())
-        }
-    );
-    assert_eq!(
-        frames[9],
-        Frame {
-            pts: Pts(360),
-            duration_ms: 40,
-            key: false,
-            what: What::Copy(S720.delta.clone())
-        }
-    );
+    assert_eq!(frames[0], Frame { pts: Pts(0), duration_ms: 40, key: true, what: What::Copy(S720.key.clone()) });
+    assert_eq!(frames[9], Frame { pts: Pts(360), duration_ms: 40, key: false, what: What::Copy(S720.delta.clone()) });
     assert_eq!(summary.missing, Missing::default());
 }
 
@@ -191,13 +160,7 @@ fn a_stall_within_a_run_costs_no_picture() {
     assert_eq!(slates(&frames), []);
     assert_eq!(summary.counts.shown, 8);
     assert_eq!(frames[4].duration_ms, 6000 - 160);
-    assert_eq!(
-        summary.missing,
-        Missing {
-            media: vec![span(200, 6000)],
-            key_frame: vec![]
-        }
-    );
+    assert_eq!(summary.missing, Missing { media: vec![span(200, 6000)], key_frame: vec![] });
 }
 
 #[test]
@@ -225,13 +188,7 @@ fn pictures_before_a_key_frame_are_a_gap() {
     let (frames, summary) = play.finish(600);
     assert_eq!(slates(&frames), [0]);
     assert_eq!(summary.counts.no_key_frame, 10);
-    assert_eq!(
-        summary.missing,
-        Missing {
-            media: vec![],
-            key_frame: vec![span(0, 400)]
-        }
-    );
+    assert_eq!(summary.missing, Missing { media: vec![], key_frame: vec![span(0, 400)] });
 }
 
 #[test]
@@ -241,13 +198,7 @@ fn a_lost_connection_waits_for_a_key_frame() {
     let (frames, summary) = play.finish(600);
     assert_eq!(slates(&frames), []);
     assert_eq!(frames[4].duration_ms, 400 - 160);
-    assert_eq!(
-        summary.missing,
-        Missing {
-            media: vec![],
-            key_frame: vec![span(200, 400)]
-        }
-    );
+    assert_eq!(summary.missing, Missing { media: vec![], key_frame: vec![span(200, 400)] });
 }
 
 #[test]
@@ -265,11 +216,7 @@ fn a_new_sps_waits_for_its_key_frame() {
     let with_picture = Bytes::from([&S1080.sets[..], &S1080.delta].concat());
     for sps in [&S1080.sets, &with_picture] {
         let mut play = Play::camera();
-        play.run(0, 80)
-            .push(80, sps)
-            .push(120, &S1080.delta)
-            .push(160, &S1080.key)
-            .push(200, &S1080.delta);
+        play.run(0, 80).push(80, sps).push(120, &S1080.delta).push(160, &S1080.key).push(200, &S1080.delta);
         let (frames, summary) = play.finish(240);
         assert_eq!(shown(&frames), [0, 40, 160, 200]);
         assert_eq!(summary.missing.key_frame.last().map(|gap| gap.end), Some(Pts(160)));
@@ -285,12 +232,7 @@ fn a_new_sps_waits_for_its_key_frame() {
 #[test]
 fn parameter_sets_sent_once_make_every_idr_a_key_frame() {
     let mut play = Play::camera();
-    play.push(0, &S720.sets)
-        .push(1, &S720.idr)
-        .deltas(40, 200)
-        .lost()
-        .push(200, &S720.idr)
-        .deltas(240, 400);
+    play.push(0, &S720.sets).push(1, &S720.idr).deltas(40, 200).lost().push(200, &S720.idr).deltas(240, 400);
     let (frames, summary) = play.finish(400);
     assert_eq!(shown(&frames)[..2], [1, 40]);
     let keys: Vec<_> = frames.iter().filter(|f| f.key && f.what != What::Slate).collect();
@@ -311,10 +253,7 @@ fn an_idr_without_parameter_sets_is_no_key_frame() {
 #[test]
 fn repeated_times_move_by_a_millisecond() {
     let mut play = Play::camera();
-    play.run(0, 80)
-        .push(40, &S720.delta)
-        .push(40, &S720.delta)
-        .push(80, &S720.delta);
+    play.run(0, 80).push(40, &S720.delta).push(40, &S720.delta).push(80, &S720.delta);
     let (frames, summary) = play.finish(120);
     assert_eq!(shown(&frames), [0, 40, 41, 42, 80]);
     assert_eq!(summary.counts.late, 0);
@@ -333,11 +272,7 @@ fn a_message_of_many_pictures_shows_them_all() {
 #[test]
 fn old_pictures_are_dropped() {
     let mut play = Play::camera();
-    play.run(0, 400)
-        .push(200, &S720.delta)
-        .push(0, &S720.key)
-        .push(-500, &S720.key)
-        .deltas(400, 480);
+    play.run(0, 400).push(200, &S720.delta).push(0, &S720.key).push(-500, &S720.key).deltas(400, 480);
     let (frames, summary) = play.finish(480);
     assert_eq!(shown(&frames), (0..480).step_by(40).collect::<Vec<_>>());
     assert_eq!(summary.counts.late, 3);
@@ -363,14 +298,10 @@ fn the_canvas_decides_what_is_encoded_at_key_frames() {
     let play = |encode| {
         let mut play = Play::new(Mode::Camera, encode);
         for (i, sample) in [&S720, &S48, &S1080].into_iter().enumerate() {
-            play.push(i as i64 * 80, &sample.key)
-                .push(i as i64 * 80 + 40, &sample.delta);
+            play.push(i as i64 * 80, &sample.key).push(i as i64 * 80 + 40, &sample.delta);
         }
         let (frames, _) = play.finish(240);
-        frames
-            .iter()
-            .map(|f| matches!(f.what, What::Copy(_)))
-            .collect::<Vec<_>>()
+        frames.iter().map(|f| matches!(f.what, What::Copy(_))).collect::<Vec<_>>()
     };
     assert_eq!(play(EncodePolicy::Auto), [true, true, false, false, true, true]);
     assert_eq!(play(EncodePolicy::Copy), [true; 6]);
@@ -440,10 +371,7 @@ fn rare_pictures_are_no_holes() {
 #[test]
 fn times_far_ahead_are_dropped() {
     let mut play = Play::camera();
-    play.run(0, 80)
-        .push(i64::MAX, &S720.key)
-        .push(MAX_JUMP_MS + 41, &S720.key)
-        .push(80, &S720.delta);
+    play.run(0, 80).push(i64::MAX, &S720.key).push(MAX_JUMP_MS + 41, &S720.key).push(80, &S720.delta);
     let (frames, summary) = play.finish(120);
     assert_eq!(shown(&frames), [0, 40, 80]);
     assert_eq!(summary.counts.bad_time, 2);
@@ -477,17 +405,8 @@ fn play_steps(mode: Mode, encode: EncodePolicy, steps: &[Step], end: i64) -> (Ve
         match step {
             Step::Push(by, what) => {
                 now += by;
-                let all = [
-                    &S720.key,
-                    &S720.delta,
-                    &S720.delta,
-                    &S720.idr,
-                    &S1080.sets,
-                    &S48.key,
-                    &S48.delta,
-                    &image,
-                    &other,
-                ];
+                let all =
+                    [&S720.key, &S720.delta, &S720.delta, &S720.idr, &S1080.sets, &S48.key, &S48.delta, &image, &other];
                 play.push(now, all[*what]);
             }
             Step::Garbage(data) => {

@@ -12,17 +12,13 @@ struct Track {
 impl Track {
     fn push(&mut self, at: i64, samples: &[i16]) {
         let out = &mut self.out;
-        self.sound.push(Pts(at), samples, &mut |piece| {
-            piece.for_each_slice(|s| out.extend_from_slice(s))
-        });
+        self.sound.push(Pts(at), samples, &mut |piece| piece.for_each_slice(|s| out.extend_from_slice(s)));
     }
 
     fn finish(mut self, end: i64) -> (Vec<i16>, Summary) {
         let end = Pts(end).max(self.sound.last_end());
         let out = &mut self.out;
-        let summary = self
-            .sound
-            .finish(end, &mut |piece| piece.for_each_slice(|s| out.extend_from_slice(s)));
+        let summary = self.sound.finish(end, &mut |piece| piece.for_each_slice(|s| out.extend_from_slice(s)));
         check(&summary.counts, summary.length);
         assert_eq!(self.out.len() as u64, summary.length);
         (self.out, summary)
@@ -30,16 +26,8 @@ impl Track {
 }
 
 fn check(counts: &Counts, length: u64) {
-    assert_eq!(
-        counts.used + counts.filled + counts.inserted,
-        length + counts.removed,
-        "{counts:?}"
-    );
-    assert_eq!(
-        counts.used + counts.overlap + counts.bad_time,
-        counts.received,
-        "{counts:?}"
-    );
+    assert_eq!(counts.used + counts.filled + counts.inserted, length + counts.removed, "{counts:?}");
+    assert_eq!(counts.used + counts.overlap + counts.bad_time, counts.received, "{counts:?}");
 }
 
 /// Packets of `ms` without a hole, `timestamp(i)` giving the time of each.
@@ -240,11 +228,7 @@ fn a_fast_clock_is_corrected_without_noise() {
     // A beep of 1 kHz at each second of Zoom's time, from a clock that is 500 ppm fast.
     let beep = |n: usize| {
         let zoom = n as f64 / 16_000.0 * (1.0 - 500e-6);
-        if zoom.fract() < 0.1 {
-            (8000.0 * (zoom * std::f64::consts::TAU * 1000.0).sin()) as i16
-        } else {
-            0
-        }
+        if zoom.fract() < 0.1 { (8000.0 * (zoom * std::f64::consts::TAU * 1000.0).sin()) as i16 } else { 0 }
     };
     let source: Vec<i16> = (0..16_000 * 40).map(beep).collect();
     let (out, summary) = play(&source, 20, |i| (20.0 * i as f64 * (1.0 - 500e-6)) as i64).finish(0);
