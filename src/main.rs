@@ -90,19 +90,17 @@ async fn serve() -> anyhow::Result<ExitCode> {
     };
     raise_open_files();
     let ffmpeg = Ffmpeg::new(ffmpeg::Settings::default());
-    match ffmpeg.check().await {
-        Ok(version) => tracing::info!(version, "found ffmpeg"),
-        Err(err) => tracing::error!(err = %err, "meetings are captured, but no files are made until ffmpeg works"),
-    }
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("listening on {} (HOST, PORT)", config.listen))?;
     let uploader = Uploader::new(store.clone(), uploader::Settings::default());
-    let recorder = Recorder::start(recorder::Settings::new(&config), spool, Dialer::new()?, ffmpeg, uploader).await?;
+    let recorder =
+        Recorder::start(recorder::Settings::new(&config), spool, Dialer::new()?, ffmpeg.clone(), uploader).await?;
+    let spool_dir = std::path::absolute(&config.spool_dir)?;
     tracing::info!(
         webhook = format!("http://{}{}", listener.local_addr()?, config.webhook_path),
-        storage = store.describe(), spool = %config.spool_dir.display(), version = env!("CARGO_PKG_VERSION"),
-        "ready"
+        storage = store.describe(), spool = %spool_dir.display(), version = env!("CARGO_PKG_VERSION"),
+        "ready; Zoom needs a public https:// address that leads to this webhook"
     );
     if config.allow_unsigned {
         tracing::warn!(
@@ -110,6 +108,10 @@ async fn serve() -> anyhow::Result<ExitCode> {
         );
     }
     tokio::spawn(async move {
+        match ffmpeg.check().await {
+            Ok(version) => tracing::info!(version, "found ffmpeg"),
+            Err(err) => tracing::error!(err = %err, "meetings are captured, but no files are made until ffmpeg works"),
+        }
         if let Err(err) = store.probe().await {
             tracing::error!(err = %err, "the bucket does not answer as it should; meetings are recorded and wait in the spool");
         }

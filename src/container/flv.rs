@@ -195,7 +195,7 @@ mod tests {
             let file = file();
             let mut reader = Reader::default();
             let mut pictures = Vec::new();
-            let mut at = 0;
+            let mut at = 0_usize;
             for cut in cuts.into_iter().chain([usize::MAX]) {
                 let end = at.saturating_add(cut).min(file.len());
                 reader.push(&file[at..end]);

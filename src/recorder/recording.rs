@@ -45,8 +45,8 @@ impl Recording {
         let body = String::from_utf8(delivery.body.to_vec())?;
         let journal = self.open_journal(delivery.received_ms, body).await?;
         tracing::info!(
-            stream_id = %self.started.stream.stream_id, product = self.started.stream.product.as_str(),
-            "recording started"
+            recording = %self.folder.id(), product = self.started.stream.product.as_str(),
+            meeting_id = self.started.meeting_id, server = %self.started.signaling_url, "recording started"
         );
         Ok(self.go_live(link, journal))
     }
@@ -218,10 +218,17 @@ impl Recording {
     async fn publish_plan(&self, plan: PublishPlan) {
         let folder = plan.folder.to_string();
         let objects = plan.files.len();
-        if let Err(err) = self.shared.uploader.publish(&plan, &|_| {}, &self.shared.cancel).await {
-            tracing::error!(err = %err, "publishing stopped; the files stay in the spool for the next start");
-            return;
-        }
+        let published = match self.shared.uploader.publish(&plan, &|_| {}, &self.shared.cancel).await {
+            Ok(published) => published,
+            Err(err) if self.shared.cancel.is_cancelled() => {
+                tracing::info!(why = %err, "publishing goes on at the next start");
+                return;
+            }
+            Err(err) => {
+                tracing::error!(err = %err, "publishing failed; the files stay in the spool for the next start");
+                return;
+            }
+        };
         let done = Done {
             stream_id: self.started.stream.stream_id.clone(),
             ordinal: self.folder.id().ordinal(),
@@ -231,7 +238,13 @@ impl Recording {
         };
         let spool_folder = self.folder.clone();
         match tokio::task::spawn_blocking(move || spool_folder.finish(&done)).await {
-            Ok(Ok(())) => tracing::info!(folder, objects, "published"),
+            Ok(Ok(())) => tracing::info!(
+                folder = self.shared.uploader.store().locate(&folder),
+                objects,
+                duration_ms = published.manifest.duration_ms,
+                complete = published.manifest.complete,
+                "published"
+            ),
             Ok(Err(err)) => {
                 tracing::error!(err = %err, "published, but the spool could not be tidied; it is tried again at the next start")
             }

@@ -243,7 +243,7 @@ impl Folder {
 
 /// Writes a file so that it is whole or absent, and there after a power loss.
 pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
     let staged = path.with_extension("tmp");
     let mut file = File::create(&staged)?;
     file.write_all(bytes)?;
