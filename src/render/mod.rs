@@ -18,7 +18,7 @@ mod sound;
 mod tracks;
 
 use crate::config::RenderConfig;
-use crate::container::matroska;
+use crate::container::{flv, matroska};
 use crate::ffmpeg::{self, Ffmpeg};
 use crate::ids::RecordingId;
 use crate::journal::read::{self, Chunk};
@@ -93,6 +93,9 @@ pub enum Error {
     /// Pictures are not in order.
     #[error("writing the picture track failed")]
     Matroska(#[from] matroska::Error),
+    /// An encoder's output cannot be read.
+    #[error(transparent)]
+    Flv(#[from] flv::Malformed),
     /// An encoder misbehaved.
     #[error("{0}")]
     Encoder(&'static str),
@@ -328,15 +331,18 @@ impl<'a> Attempt<'a> {
             Ok(whole) => whole,
             Err(earlier) => return Ok(Err(earlier)),
         };
-        let Whole { ready, facts, zero, end, gaps, tracks, participants, remarks } = whole;
+        let Whole { ready, facts, zero, end, gaps, tracks, participants, mut remarks } = whole;
         self.write(ready, true).await?;
         let has_sound = self.sound.finish().await?;
         let mut codecs = [None, None];
         for (file, codec) in [self.camera.take(), self.share.take()].into_iter().zip(&mut codecs) {
             if let Some(file) = file {
-                let (name, encoded) = file.finish().await?;
-                tracing::debug!(encoded, "picture track written");
-                *codec = Some(name.unwrap_or_else(|| "avc1".to_owned()));
+                let written = file.finish().await?;
+                tracing::debug!(written.encoded, "picture track written");
+                if written.undecodable > 0 {
+                    remarks.push(format!("{} pictures could not be decoded.", written.undecodable));
+                }
+                *codec = Some(written.codec.unwrap_or_else(|| "avc1".to_owned()));
             }
         }
         let [camera, share] = codecs;
