@@ -36,7 +36,10 @@ enum Command {
     /// Take webhooks, record the streams that they announce, and publish the files.
     Serve,
     /// Be Zoom: play a meeting at a recorder.
-    Simulate(simulator::Args),
+    ///
+    /// The recorder has to allow the sockets: start it with ZOOM_ALLOWED_HOSTS=127.0.0.1 and the same client id, client
+    /// secret and Secret Token. A TIME is 90, 90s or 1.5m; a SPAN is two of them: 10..15.
+    Simulate(Box<simulator::Args>),
     /// Make the files of a recording from its journal alone.
     Render {
         /// The journal: a directory with 00000001.ndjson and so on.
@@ -52,7 +55,7 @@ async fn main() -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().expect("nothing has installed a provider before");
     let done = match Cli::parse().command.unwrap_or(Command::Serve) {
         Command::Serve => serve().await,
-        Command::Simulate(args) => simulate(args).await,
+        Command::Simulate(args) => simulate(*args).await,
         Command::Render { journal, out } => render_journal(journal, out).await,
     };
     done.unwrap_or_else(|err| {
@@ -171,8 +174,9 @@ fn raise_open_files() {
 }
 
 async fn simulate(args: simulator::Args) -> anyhow::Result<ExitCode> {
-    simulator::command(args).await?;
-    Ok(ExitCode::SUCCESS)
+    let summary = simulator::command(args).await?;
+    let failed = summary.meetings.iter().any(|meeting| meeting.error.is_some());
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 async fn render_journal(journal: PathBuf, out: PathBuf) -> anyhow::Result<ExitCode> {

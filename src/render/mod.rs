@@ -23,7 +23,9 @@ use crate::ffmpeg::{self, Ffmpeg};
 use crate::ids::RecordingId;
 use crate::journal::read::{self, Chunk};
 use crate::journal::{self, Progress};
+use crate::output::Folder;
 use crate::output::manifest::{Manifest, StoredObject};
+use crate::protocol::event::Started;
 use crate::store::uploader::PublishPlan;
 use crate::timeline::clock::PausePolicy;
 use crate::timeline::image::Size;
@@ -190,6 +192,12 @@ pub async fn render_journal(
     let path = out.join("manifest.json");
     tokio::fs::write(&path, manifest.to_json()).await.map_err(Error::io("writing", &path))?;
     Ok(manifest)
+}
+
+/// The place of a recording in the bucket, and a manifest with what its start event says.
+pub fn bare(recording_id: &RecordingId, started: &Started) -> (Folder, Manifest) {
+    let manifest = facts::Facts::default().manifest(recording_id, started);
+    (assemble::folder(&manifest, started), manifest)
 }
 
 /// The folder that a journal lies in is named for its recording, unless it was moved.
