@@ -77,7 +77,10 @@ async fn a_whole_meeting_into_s3() {
 
     let id = &sent.stream_id;
     let keys: Vec<String> = bucket.keys().await.iter().map(|key| redact_key(key, id)).collect();
-    insta::assert_snapshot!(keys.join("\n"), @r"
+    insta::assert_snapshot!(keys.join("\n"), @"
+    YYYY/MM/DD/TIME-90000000000-STREAM/audio.m4a
+    YYYY/MM/DD/TIME-90000000000-STREAM/manifest.json
+    YYYY/MM/DD/TIME-90000000000-STREAM/recording.mp4
     ");
     insta::assert_json_snapshot!("manifest", redact(&recording, id));
     assert_eq!(home.spool_files(), [format!("{id}/done.json")]);
@@ -106,15 +109,22 @@ fn redact(recording: &Recording, stream_id: &str) -> Value {
         ("/zero_at", "TIME"),
         ("/ended_at", "TIME"),
         ("/duration_ms", "NUMBER"),
+        // The last message on the signaling socket, or the webhook: whichever comes first.
+        ("/stop_reason/source", "EVENT OR SIGNALING"),
         ("/counters/messages", "NUMBER"),
     ] {
         *json.pointer_mut(path).unwrap_or_else(|| panic!("{path} is absent")) = json!(shown);
     }
-    for list in ["/objects", "/tracks", "/gaps"] {
+    // On a slow machine the first pictures are missed.
+    assert!(recording.gaps("video").iter().all(|gap| gap.0 == 0), "{:?}", recording.gaps("video"));
+    json["gaps"] = json!([]);
+    for list in ["/objects", "/tracks"] {
         for item in json.pointer_mut(list).and_then(Value::as_array_mut).expect("a list") {
             for (name, value) in item.as_object_mut().expect("an object") {
                 match name.as_str() {
                     "size_bytes" | "duration_ms" | "received_ms" | "filled_ms" | "end_ms" => *value = json!("NUMBER"),
+                    // Level and constraints are those of the first picture, or of the slate.
+                    "codec" => *value = json!(value.as_str().expect("text").replacen("640028", "64....", 1)),
                     "sha256" => *value = json!("SHA-256"),
                     "key" => *value = json!(redact_key(value.as_str().expect("a key"), stream_id)),
                     _ => {}
