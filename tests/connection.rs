@@ -157,3 +157,23 @@ async fn a_stream_that_stopped_before_it_started_is_not_recorded() {
     assert_eq!(status, Some(0));
     assert_eq!(home.bucket().keys().await, Vec::<String>::new());
 }
+
+/// Zoom repeats events for an hour. One from before the connection says nothing about it.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a late rtms_interrupted still tears down the connection that was made after it"]
+async fn an_interrupted_event_from_before_the_connection_disturbs_nothing() {
+    let home = Home::new();
+    let recorder = home.start().await;
+    let mut settings = meeting(&recorder.webhook, 8);
+    settings.speed = 1.0;
+    common::provide_crypto();
+    let playing = tokio::spawn(rtms_recorder::simulator::run(settings, rtms_recorder::simulator::Progress::silent()));
+    recorder.wait_for("recording started").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let start = std::fs::read(home.spooled().join("start.json")).expect("the event");
+    let mut event: serde_json::Value = serde_json::from_slice(&start).expect("JSON");
+    event["event"] = "meeting.rtms_interrupted".into();
+    assert_eq!(common::http::signed(recorder.address(), event.to_string().as_bytes()).await.status, 200);
+    let sent = playing.await.expect("no panic").expect("it can be played").meetings.remove(0);
+    assert_eq!((sent.signaling_handshakes, sent.losses.len()), (1, 0), "{sent}");
+}

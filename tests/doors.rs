@@ -30,8 +30,7 @@ async fn what_is_not_signed_is_refused_with_one_line_and_leaves_no_trace() {
     let body = started("s1", "ws://127.0.0.1:9/x").to_string();
     let body = body.as_bytes();
     let sign = |at: i64| (at.to_string(), signature::webhook(SECRET_TOKEN, &at.to_string(), body));
-    let ((now, good), (past, stale), (future, early)) =
-        (sign(now_s()), sign(now_s() - 301), sign(now_s() + 360));
+    let ((now, good), (past, stale), (future, early)) = (sign(now_s()), sign(now_s() - 301), sign(now_s() + 360));
     let other = signature::webhook("another-token", &now, body);
     let (time, name) = ("x-zm-request-timestamp", "x-zm-signature");
     let cases: [(&str, Vec<(&str, &str)>); 8] = [
@@ -100,7 +99,8 @@ async fn bodies_above_a_mebibyte_are_too_large() {
     assert_eq!(signed(to, filled(MIB).as_bytes()).await.status, 200, "a mebibyte is taken");
     assert_eq!(signed(to, filled(MIB + 1).as_bytes()).await.status, 413);
     // The same without Content-Length, in chunks, and without an end.
-    let mut chunked = format!("POST /webhook HTTP/1.1\r\nhost: {to}\r\ntransfer-encoding: chunked\r\n\r\n").into_bytes();
+    let mut chunked =
+        format!("POST /webhook HTTP/1.1\r\nhost: {to}\r\ntransfer-encoding: chunked\r\n\r\n").into_bytes();
     for _ in 0..20 {
         chunked.extend_from_slice(b"10000\r\n");
         chunked.resize(chunked.len() + 0x10000, b'x');

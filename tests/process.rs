@@ -12,7 +12,9 @@ use std::time::Duration;
 #[test]
 fn wrong_settings_are_all_named_at_once() {
     let mut home = Home::new();
-    for (name, value) in [("PORT", "http"), ("VIDEO_SIZE", "huge"), ("MEDIA", "audio,smell"), ("SPOOL_MIN_FREE", "lots")] {
+    for (name, value) in
+        [("PORT", "http"), ("VIDEO_SIZE", "huge"), ("MEDIA", "audio,smell"), ("SPOOL_MIN_FREE", "lots")]
+    {
         home.set(name, value);
     }
     home.unset("ZOOM_CLIENT_SECRET");
@@ -130,7 +132,8 @@ async fn the_bucket_comes_late_and_the_journal_gives_the_same_files() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         rendered.push(out);
     }
-    let mut names: Vec<_> = std::fs::read_dir(&rendered[0]).expect("files").map(|e| e.expect("a file").file_name()).collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(&rendered[0]).expect("files").map(|e| e.expect("a file").file_name()).collect();
     names.sort();
     assert_eq!(names, ["audio.m4a", "manifest.json", "recording.mp4"]);
     for name in ["audio.m4a", "recording.mp4", "manifest.json"] {
@@ -186,7 +189,10 @@ async fn killed_in_mid_meeting_it_joins_again() {
     let gaps = recording.gaps("audio");
     let lost: i64 = gaps.iter().map(|(start, end, _)| end - start).sum();
     assert!(lost < 3000, "{gaps:?}");
-    assert_eq!(recording.manifest.complete, gaps.is_empty() && recording.gaps("video").iter().all(|g| g.2 != "connection"));
+    assert_eq!(
+        recording.manifest.complete,
+        gaps.is_empty() && recording.gaps("video").iter().all(|g| g.2 != "connection")
+    );
     let near_gap = |ms: f64| gaps.iter().any(|g| ms > g.0 as f64 - 150.0 && ms < g.1 as f64 + 150.0);
     let whole = |times: Vec<f64>| times.into_iter().filter(|ms| !near_gap(*ms)).collect::<Vec<_>>();
     let beeps = whole(recording.on_timeline(&sent.beeps_ms));
@@ -195,7 +201,10 @@ async fn killed_in_mid_meeting_it_joins_again() {
     let seen = measure::flashes(&recording.file("recording.mp4"));
     let flashes = recording.on_timeline(&sent.flashes_ms);
     for flash in &seen {
-        assert!(flashes.iter().any(|sent| (sent - flash).abs() <= measure::TOLERANCE_MS), "a flash at {flash} ms: {flashes:?}");
+        assert!(
+            flashes.iter().any(|sent| (sent - flash).abs() <= measure::TOLERANCE_MS),
+            "a flash at {flash} ms: {flashes:?}"
+        );
     }
     // At most the flash at the kill and the one while nobody was there are lost.
     assert!(seen.len() + 2 >= flashes.len(), "{seen:?} of {flashes:?}");
@@ -227,17 +236,16 @@ async fn terminated_in_mid_meeting_the_next_start_finishes_it() {
     assert!(recording.on_timeline(&sent.beeps_ms).len() >= 7);
     let heard = measure::beeps(&recording.file("audio.m4a"));
     assert!(heard.len() + 1 >= sent.beeps_ms.len(), "{heard:?} {sent}");
-    assert_eq!(sent.signaling_handshakes, 2, "{sent}");
+    assert!(sent.signaling_handshakes >= 2, "{sent}");
 }
 
-/// Ended by Zoom while nobody was there: the recorder finds nobody at the server and Zoom's event in its post.
+/// Killed between the end of the stream and the end of publishing, wherever that is.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_signal_ends_it_at_once_and_nothing_is_left_behind_twice() {
+async fn killed_after_the_end_the_next_start_publishes() {
     let home = Home::new();
     let recorder = home.start().await;
     let sent = play_one(meeting(&recorder.webhook, 6)).await;
     recorder.wait_for("stream ended").await;
-    // Killed while it renders or publishes, whichever it is.
     recorder.kill();
     let recorder = home.start().await;
     until("the spool is empty", || home.spool_files() == [format!("{}/done.json", sent.stream_id)]).await;
@@ -246,10 +254,25 @@ async fn a_second_signal_ends_it_at_once_and_nothing_is_left_behind_twice() {
     assert_eq!(recorder.terminate().await.0, Some(0));
 }
 
-#[test]
-fn the_simulator_says_what_it_sent() {
+#[tokio::test(flavor = "multi_thread")]
+async fn the_simulator_is_a_command_too() {
     let home = Home::new();
-    let output = home.run(&["simulate", "--to", "http://127.0.0.1:9/webhook", "--length", "2", "--webhook-retry", "0"]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("cannot be reached"), "{said}");
+    let gone = home.run(&["simulate", "--to", "http://127.0.0.1:9/webhook", "--length", "2", "--webhook-retry", "0"]);
+    let said = String::from_utf8_lossy(&gone.stderr);
+    assert!(!gone.status.success() && said.contains("cannot be reached"), "{said}");
+
+    let recorder = home.start().await;
+    let meeting = ["--length", "6", "--speed", "2", "--size", "320x180", "--bitrate", "300", "--validate"];
+    let args = [&["simulate", "--json", "--to", recorder.webhook.as_str()][..], &meeting].concat();
+    let mut command = home.command(&args);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON and nothing else");
+    let sent = &summary["meetings"][0];
+    recorder.published(1).await;
+    let recording = home.bucket().recording().await;
+    assert_eq!(sent["stream_id"], recording.manifest.stream_id.as_str());
+    let beeps: Vec<i64> = serde_json::from_value(sent["beeps_ms"].clone()).expect("times");
+    assert_eq!(beeps.len(), 3);
+    measure::same("beeps", &measure::beeps(&recording.file("audio.m4a")), &recording.on_timeline(&beeps));
 }

@@ -196,8 +196,7 @@ async fn five_meetings_at_once_are_five_recordings() {
     assert_eq!(recordings.len(), 5);
     for meeting in &sent.meetings {
         assert_eq!(meeting.refusals, Vec::<String>::new());
-        let own: Vec<_> =
-            recordings.iter().filter(|r| r.manifest.stream_id.as_str() == meeting.stream_id).collect();
+        let own: Vec<_> = recordings.iter().filter(|r| r.manifest.stream_id.as_str() == meeting.stream_id).collect();
         assert_eq!(own.len(), 1, "{}", meeting.stream_id);
         assert_eq!(own[0].manifest.ids.meeting_uuid.as_deref(), Some(meeting.meeting_id.as_str()));
         assert_eq!(own[0].manifest.started_at.0, meeting.start_ms);
@@ -308,4 +307,30 @@ async fn a_session_of_the_video_sdk() {
     let recording = home.bucket().recording().await;
     recording.check_marks(&sent);
     assert_eq!(recording.manifest.ids.session_id.as_deref(), Some(sent.meeting_id.as_str()));
+}
+
+/// What everything here relies on: an offset is found where there is one, in a file that somebody else made.
+#[test]
+fn the_measure_finds_marks_and_offsets() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("marks.mp4");
+    // Flashes at 1 and 3 s; beeps at 1.08 and 3.08 s.
+    let picture = "testsrc2=s=320x180:r=25:d=5,drawbox=c=white:t=fill:enable='lt(mod(n+25,50),3)'";
+    let sound = "aevalsrc='if(lt(mod(t+0.92,2),0.1),0.6*sin(2000*PI*(t+0.92)),0.01*random(0))':s=16000:d=5";
+    let made = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound])
+        .args(["-pix_fmt", "yuv420p", "-c:v", "libx264", "-bf", "2", "-c:a", "aac", "-b:a", "64k"])
+        .arg(&file)
+        .output()
+        .expect("ffmpeg is installed");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let near = |found: Vec<f64>, expected: [f64; 2]| {
+        let fits =
+            found.len() == 2 && found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 3.0);
+        assert!(fits, "{found:?}, not {expected:?}");
+    };
+    near(measure::flashes(&file), [1000.0, 3000.0]);
+    near(measure::beeps(&file), [1080.0, 3080.0]);
+    let boxes = measure::boxes(&file);
+    assert!(boxes.iter().position(|b| b == "moov") > boxes.iter().position(|b| b == "mdat"), "{boxes:?}");
 }

@@ -137,12 +137,8 @@ impl Home {
 
     /// Starts `serve` and waits until it takes webhooks.
     pub(crate) async fn start(&self) -> Recorder {
-        let mut child = self
-            .command(&["serve"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        let mut child =
+            self.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let lines = Arc::new(Mutex::new(Vec::new()));
         let stderr = child.stderr.take().expect("it is piped");
         let (of_run, of_home) = (Arc::clone(&lines), Arc::clone(&self.lines));
@@ -303,9 +299,8 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         let pid = self.child.id();
         let children = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        let children: String = children
-            .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
-            .collect();
+        let children: String =
+            children.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok()).collect();
         self.child.kill().ok();
         self.child.wait().ok();
         for child in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
@@ -512,7 +507,8 @@ impl Recording {
         }
         if self.names().contains(&"recording.mp4") {
             let boxes = measure::boxes(&self.file("recording.mp4"));
-            let at = |kind: &str| boxes.iter().position(|b| b == kind).unwrap_or_else(|| panic!("no {kind}: {boxes:?}"));
+            let at =
+                |kind: &str| boxes.iter().position(|b| b == kind).unwrap_or_else(|| panic!("no {kind}: {boxes:?}"));
             assert!(at("moov") < at("mdat"), "the index is behind the media: {boxes:?}");
         }
         for track in &self.manifest.tracks {
