@@ -325,13 +325,13 @@ pub(crate) fn credentials() -> Credentials {
     }
 }
 
-/// A meeting of `length_s` seconds of small pictures, twice as fast as real ones.
+/// A meeting of `length_s` seconds of small pictures, four times as fast as real ones.
 pub(crate) fn meeting(to: &str, length_s: u64) -> simulator::Settings {
     let mut settings = simulator::Settings::new(credentials(), to);
     settings.length = Some(Duration::from_secs(length_s));
     settings.size = Size { width: 320, height: 180 };
     settings.kbit_per_s = 300;
-    settings.speed = 2.0;
+    settings.speed = 4.0;
     settings
 }
 
