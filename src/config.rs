@@ -2,8 +2,10 @@
 //!
 //! A variable that is empty counts as absent. A secret may be given as a file: `ZOOM_CLIENT_SECRET_FILE` and so on.
 
-use crate::protocol::message::Medium;
+use crate::protocol::message::{AudioStreams, Medium};
 use crate::protocol::server_urls::AllowedHosts;
+use crate::timeline::clock::PausePolicy;
+use crate::timeline::picture::EncodePolicy;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -109,6 +111,8 @@ pub struct Config {
     pub spool_min_free: u64,
     /// What to ask Zoom for.
     pub media: Vec<Medium>,
+    /// Whether sound comes mixed or from each participant.
+    pub audio_streams: AudioStreams,
     /// Pictures a second.
     pub video_fps: u32,
     /// How files are made.
@@ -124,6 +128,10 @@ pub struct RenderConfig {
     pub audio_bitrate: u32,
     /// Pictures' size and canvas.
     pub video_size: VideoSize,
+    /// Which pictures are encoded anew.
+    pub video_encode: EncodePolicy,
+    /// What becomes of the time during which a session was paused.
+    pub paused: PausePolicy,
 }
 
 impl RenderConfig {
@@ -144,6 +152,11 @@ impl RenderConfig {
                 "VIDEO_SIZE",
                 &[("hd", VideoSize::Hd), ("sd", VideoSize::Sd), ("fhd", VideoSize::Fhd), ("qhd", VideoSize::Qhd)],
             ),
+            video_encode: env.choice(
+                "VIDEO_ENCODE",
+                &[("auto", EncodePolicy::Auto), ("copy", EncodePolicy::Copy), ("always", EncodePolicy::Always)],
+            ),
+            paused: env.choice("PAUSED", &[("cut", PausePolicy::Cut), ("keep", PausePolicy::Keep)]),
         }
     }
 }
@@ -196,6 +209,10 @@ impl Config {
             spool_min_free: env.bytes("SPOOL_MIN_FREE", 5 << 30),
             media: env.media("MEDIA"),
             render: RenderConfig::read(&mut env),
+            audio_streams: env.choice(
+                "AUDIO_STREAMS",
+                &[("mixed", AudioStreams::Mixed), ("participants", AudioStreams::Participants)],
+            ),
             video_fps: env.in_range("VIDEO_FPS", 6, 30, 25),
             log_format: env.choice("LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
             // Both were found missing if they are.

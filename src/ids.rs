@@ -1,5 +1,7 @@
 //! Identities, as opaque as Zoom sends them, and the one path-safe name that we derive.
 
+#![deny(clippy::disallowed_methods)]
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;

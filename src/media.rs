@@ -1,5 +1,7 @@
 //! The words that stages exchange: times, packets, tracks and gaps. No behaviour beyond arithmetic.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::ids::UserId;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,7 @@
 mod media;
 
 use media::*;
-use rtms_recorder::container::annexb::{Splitter, Unit};
+use rtms_recorder::container::flv;
 use rtms_recorder::ffmpeg::args::{self, Canvas};
 use rtms_recorder::ffmpeg::{Error, Ffmpeg, Output, Settings};
 use rtms_recorder::media::PictureCodec::{H264, Jpg, Png};
@@ -21,7 +21,7 @@ fn ffmpeg() -> Ffmpeg {
 
 /// A child that is a shell script.
 fn shell(stall: Duration) -> Ffmpeg {
-    Ffmpeg::new(Settings { program: "sh".into(), stall, ..Settings::default() }).expect("a shell")
+    Ffmpeg::new(Settings { program: "sh".into(), stall, ..Settings::default() })
 }
 
 fn script(text: &str) -> [OsString; 2] {
@@ -201,18 +201,16 @@ async fn long_recordings_and_late_pictures_are_fine() {
     }
 }
 
-/// Encodes a track and gives each picture its time back by order.
-async fn encode(codec: rtms_recorder::media::PictureCodec, input: &[u8]) -> Vec<Unit> {
+/// Encodes a track.
+async fn encode(codec: rtms_recorder::media::PictureCodec, input: &[u8]) -> Vec<flv::Picture> {
     let out = feed(&args::encode(codec, HD), input, 100_000, Output::Collect).await;
-    let mut splitter = Splitter::default();
-    splitter.push(&out);
-    let mut units: Vec<_> = std::iter::from_fn(|| splitter.next_unit()).collect();
-    units.extend(splitter.finish());
-    units
+    let mut reader = flv::Reader::default();
+    reader.push(&out);
+    std::iter::from_fn(|| reader.next_picture().unwrap()).collect()
 }
 
-async fn encoded_track_is_true(files: &Files, units: Vec<Unit>, pts: &[i64]) -> PathBuf {
-    assert_eq!(units.len(), pts.len());
+async fn encoded_track_is_true(files: &Files, units: Vec<flv::Picture>, pts: &[i64]) -> PathBuf {
+    assert_eq!(units.iter().map(|unit| unit.pts.0).collect::<Vec<_>>(), pts);
     assert!(units[0].is_key && units[0].data.starts_with(&[0, 0, 0, 1, 0x67]));
     let pictures: Vec<_> =
         units.into_iter().map(|unit| Picture { is_key: unit.is_key, data: unit.data.to_vec() }).collect();
@@ -240,6 +238,15 @@ async fn images_are_encoded_one_for_one() {
         assert!(keys.windows(2).all(|pair| pair[1] - pair[0] <= 6_000), "{keys:?}");
         encoded_track_is_true(&files, units, &pts).await;
     }
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_decoded_does_not_move_the_others() {
+    let pts = [1_000, 2_000, 3_000, 4_000];
+    let mut pictures = images("mjpeg", "640x480", 4);
+    pictures[1].data = b"no image at all".to_vec();
+    let units = encode(Jpg, &track(Jpg, 640, 480, &pictures, &pts, 1_000)).await;
+    assert_eq!(units.iter().map(|unit| unit.pts.0).collect::<Vec<_>>(), [1_000, 3_000, 4_000]);
 }
 
 #[tokio::test]
@@ -396,7 +403,7 @@ async fn input_and_output_cannot_block_each_other_and_output_has_a_limit() {
     assert!(back == data);
 
     let settings = Settings { program: "sh".into(), output_max: 1 << 20, ..Settings::default() };
-    let small = Ffmpeg::new(settings).unwrap();
+    let small = Ffmpeg::new(settings);
     let error = small.run("flooding", &script("cat /dev/zero"), GRACE).await.unwrap_err();
     assert!(matches!(error, Error::TooMuchOutput { max_bytes: 1_048_576, .. }));
     let mut child = small.spawn("flooding", &script("cat"), Output::Collect).unwrap();
@@ -414,12 +421,12 @@ async fn a_child_is_nicer_than_the_recorder() {
 #[tokio::test]
 async fn what_is_missing_is_named_with_what_to_do() {
     let settings = Settings { program: "/nowhere/ffmpeg".into(), ..Settings::default() };
-    let error = Ffmpeg::new(settings).unwrap_err();
+    let error = Ffmpeg::new(settings).check().await.unwrap_err();
     assert!(matches!(error, Error::NotFound { .. }) && !error.is_retryable());
     assert!(error.to_string().starts_with("/nowhere/ffmpeg was not found"), "{error}");
     assert!(error.to_string().contains("apt-get install ffmpeg"), "{error}");
     // Something that runs and is no ffmpeg.
     let settings = Settings { program: "true".into(), ..Settings::default() };
-    let error = Ffmpeg::new(settings).unwrap().check().await.unwrap_err();
+    let error = Ffmpeg::new(settings).check().await.unwrap_err();
     assert!(matches!(error, Error::Incapable { .. }), "{error}");
 }

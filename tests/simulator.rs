@@ -37,11 +37,7 @@ fn hex_hmac(key: &str, text: &str) -> String {
 fn settings(to: &str) -> Settings {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| rustls::crypto::ring::default_provider().install_default().unwrap());
-    let credentials = Credentials {
-        client_id: ID.into(),
-        client_secret: SECRET.into(),
-        secret_token: TOKEN.into(),
-    };
+    let credentials = Credentials { client_id: ID.into(), client_secret: SECRET.into(), secret_token: TOKEN.into() };
     Settings {
         length: Some(Duration::from_secs(6)),
         speed: 4.0,
@@ -79,25 +75,19 @@ fn webhook(status: u16) -> (String, mpsc::UnboundedReceiver<Posted>) {
         .and(warp::header::<String>("x-zm-signature"))
         .and(warp::header::<String>("x-zm-request-timestamp"))
         .and(warp::body::bytes())
-        .map(
-            move |signature: String, timestamp: String, body: warp::hyper::body::Bytes| {
-                let text = std::str::from_utf8(&body).unwrap();
-                let event: Value = serde_json::from_str(text).unwrap();
-                let expected = format!("v0={}", hex_hmac(TOKEN, &format!("v0:{timestamp}:{text}")));
-                let now = chrono::Utc::now().timestamp();
-                let fresh = (now - timestamp.parse::<i64>().unwrap()).abs() < 5;
-                let answer = match event["payload"]["plainToken"].as_str() {
-                    Some(plain) => json!({"plainToken": plain, "encryptedToken": hex_hmac(TOKEN, plain)}).to_string(),
-                    None => String::new(),
-                };
-                tx.send(Posted {
-                    event,
-                    signed: signature == expected && fresh,
-                })
-                .ok();
-                http::Response::builder().status(status).body(answer).unwrap()
-            },
-        );
+        .map(move |signature: String, timestamp: String, body: warp::hyper::body::Bytes| {
+            let text = std::str::from_utf8(&body).unwrap();
+            let event: Value = serde_json::from_str(text).unwrap();
+            let expected = format!("v0={}", hex_hmac(TOKEN, &format!("v0:{timestamp}:{text}")));
+            let now = chrono::Utc::now().timestamp();
+            let fresh = (now - timestamp.parse::<i64>().unwrap()).abs() < 5;
+            let answer = match event["payload"]["plainToken"].as_str() {
+                Some(plain) => json!({"plainToken": plain, "encryptedToken": hex_hmac(TOKEN, plain)}).to_string(),
+                None => String::new(),
+            };
+            tx.send(Posted { event, signed: signature == expected && fresh }).ok();
+            http::Response::builder().status(status).body(answer).unwrap()
+        });
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let addr = listener.local_addr().unwrap();
@@ -117,17 +107,10 @@ struct Stream {
 
 impl Stream {
     fn of(event: &Value) -> Self {
-        let payload = if event["payload"]["object"].is_object() {
-            &event["payload"]["object"]
-        } else {
-            &event["payload"]
-        };
+        let payload =
+            if event["payload"]["object"].is_object() { &event["payload"]["object"] } else { &event["payload"] };
         let text = |key: &str| payload[key].as_str().unwrap().to_owned();
-        Self {
-            url: text("server_urls"),
-            stream: text("rtms_stream_id"),
-            meeting: text("meeting_uuid"),
-        }
+        Self { url: text("server_urls"), stream: text("rtms_stream_id"), meeting: text("meeting_uuid") }
     }
 
     fn hello(&self, msg_type: i64) -> Value {
@@ -142,11 +125,7 @@ impl Stream {
         let mut ws = dial(&self.url).await;
         send(&mut ws, &self.hello(1)).await;
         let answer = receive(&mut ws).await.unwrap();
-        assert_eq!(
-            (&answer["msg_type"], &answer["status_code"]),
-            (&json!(2), &json!(0)),
-            "{answer}"
-        );
+        assert_eq!((&answer["msg_type"], &answer["status_code"]), (&json!(2), &json!(0)), "{answer}");
         (ws, answer["media_server"]["server_urls"].clone())
     }
 
@@ -170,9 +149,7 @@ async fn send(ws: &mut Ws, message: &Value) {
 /// The next JSON message, or the close code (1006 without a close frame).
 async fn receive(ws: &mut Ws) -> Result<Value, u16> {
     loop {
-        let message = timeout(Duration::from_secs(10), ws.next())
-            .await
-            .expect("nothing for 10 s");
+        let message = timeout(Duration::from_secs(10), ws.next()).await.expect("nothing for 10 s");
         let bytes = match message {
             Some(Ok(Message::Text(text))) => text.as_bytes().to_vec(),
             Some(Ok(Message::Binary(bytes))) => bytes.to_vec(),
@@ -236,17 +213,12 @@ impl Heard {
 
     fn events(&self, event_type: i64) -> usize {
         let log = self.signaling.lock().unwrap();
-        log.iter()
-            .filter(|m| m["msg_type"] == 6 && m["event"]["event_type"] == event_type)
-            .count()
+        log.iter().filter(|m| m["msg_type"] == 6 && m["event"]["event_type"] == event_type).count()
     }
 
     fn states(&self, msg_type: i64) -> Vec<i64> {
         let log = self.signaling.lock().unwrap();
-        log.iter()
-            .filter(|m| m["msg_type"] == msg_type)
-            .map(|m| number(&m["state"]))
-            .collect()
+        log.iter().filter(|m| m["msg_type"] == msg_type).map(|m| number(&m["state"])).collect()
     }
 }
 
@@ -292,11 +264,7 @@ fn record(mut posted: mpsc::UnboundedReceiver<Posted>, params: Value) -> Arc<Hea
             let base = shared.urls.lock().unwrap().clone().unwrap();
             let mut stream = STREAM.with_event(&post.event);
             stream.url = base.as_str().unwrap().to_owned();
-            tasks.push(tokio::spawn(signaling_loop(
-                stream.clone(),
-                shared.clone(),
-                params.clone(),
-            )));
+            tasks.push(tokio::spawn(signaling_loop(stream.clone(), shared.clone(), params.clone())));
         }
     });
     heard
@@ -308,11 +276,7 @@ const STREAM: FromEvent = FromEvent;
 impl FromEvent {
     fn with_event(&self, event: &Value) -> Stream {
         let text = |key: &str| event["payload"][key].as_str().unwrap_or_default().to_owned();
-        Stream {
-            url: String::new(),
-            stream: text("rtms_stream_id"),
-            meeting: text("meeting_uuid"),
-        }
+        Stream { url: String::new(), stream: text("rtms_stream_id"), meeting: text("meeting_uuid") }
     }
 }
 
@@ -328,9 +292,7 @@ async fn signaling_loop(stream: Stream, heard: Arc<Heard>, params: Value) {
             sleep(Duration::from_millis(50)).await;
             continue;
         }
-        let events: Vec<Value> = [2, 3, 4, 5, 6]
-            .map(|n| json!({"event_type": n, "subscribe": true}))
-            .to_vec();
+        let events: Vec<Value> = [2, 3, 4, 5, 6].map(|n| json!({"event_type": n, "subscribe": true})).to_vec();
         send(&mut ws, &json!({"msg_type": 5, "events": events})).await;
         let (tx, mut rx) = mpsc::unbounded_channel();
         *heard.to_signaling.lock().unwrap() = Some(tx);
@@ -365,11 +327,7 @@ async fn signaling_loop(stream: Stream, heard: Arc<Heard>, params: Value) {
             heard.signaling.lock().unwrap().push(value);
         }
         // Let the media sockets read what is left.
-        timeout(Duration::from_millis(200), async {
-            while media.join_next().await.is_some() {}
-        })
-        .await
-        .ok();
+        timeout(Duration::from_millis(200), async { while media.join_next().await.is_some() {} }).await.ok();
     }
 }
 
@@ -406,13 +364,9 @@ async fn media_loop(stream: Stream, heard: Arc<Heard>, url: String, medium: Medi
 
 /// Everything that was received is what the summary says was sent.
 fn assert_equal(heard: &Heard, summary: &MeetingSummary) {
-    for (n, medium) in [
-        (14, Medium::Audio),
-        (15, Medium::Video),
-        (16, Medium::Share),
-        (17, Medium::Transcript),
-        (18, Medium::Chat),
-    ] {
+    for (n, medium) in
+        [(14, Medium::Audio), (15, Medium::Video), (16, Medium::Share), (17, Medium::Transcript), (18, Medium::Chat)]
+    {
         let sent = summary.medium(medium);
         let received = heard.timestamps(n);
         assert_eq!(received.len() as u64, sent.messages, "{medium:?}");
@@ -433,17 +387,7 @@ async fn white_pictures(heard: &Heard) -> Vec<i64> {
     let output = tokio::process::Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-xerror", "-i"])
         .arg(&path)
-        .args([
-            "-vf",
-            "scale=8:8",
-            "-fps_mode",
-            "passthrough",
-            "-pix_fmt",
-            "gray",
-            "-f",
-            "rawvideo",
-            "-",
-        ])
+        .args(["-vf", "scale=8:8", "-fps_mode", "passthrough", "-pix_fmt", "gray", "-f", "rawvideo", "-"])
         .stdin(Stdio::null())
         .output()
         .await
@@ -453,10 +397,7 @@ async fn white_pictures(heard: &Heard) -> Vec<i64> {
     let pictures: Vec<_> = output.stdout.chunks_exact(64).collect();
     assert_eq!(pictures.len(), timestamps.len(), "every picture decodes");
     let white: Vec<bool> = pictures.iter().map(|p| p.iter().all(|&y| y > 220)).collect();
-    (0..white.len())
-        .filter(|&i| white[i] && (i == 0 || !white[i - 1]))
-        .map(|i| timestamps[i])
-        .collect()
+    (0..white.len()).filter(|&i| white[i] && (i == 0 || !white[i - 1])).map(|i| timestamps[i]).collect()
 }
 
 /// Times at which loud sound sets in after quiet, by the packets' own timestamps.
@@ -465,9 +406,7 @@ fn loud_onsets(heard: &Heard, rate: i64) -> Vec<i64> {
     let mut last_loud = i64::MIN;
     for message in heard.of(14) {
         let start = number(&message["content"]["timestamp"]);
-        let data = base64_simd::STANDARD
-            .decode_to_vec(message["content"]["data"].as_str().unwrap())
-            .unwrap();
+        let data = base64_simd::STANDARD.decode_to_vec(message["content"]["data"].as_str().unwrap()).unwrap();
         for (i, pair) in data.chunks_exact(2).enumerate() {
             let at = start + i as i64 * 1000 / rate;
             if i16::from_le_bytes([pair[0], pair[1]]).unsigned_abs() > 4000 {
@@ -532,14 +471,7 @@ async fn a_whole_meeting_is_received_as_the_summary_says() {
     let heard = record(events, params());
     let summary = one(run).await;
     assert_equal(&heard, &summary);
-    assert_eq!(
-        *names.lock().unwrap(),
-        [
-            "endpoint.url_validation",
-            "meeting.rtms_started",
-            "meeting.rtms_stopped"
-        ]
-    );
+    assert_eq!(*names.lock().unwrap(), ["endpoint.url_validation", "meeting.rtms_started", "meeting.rtms_stopped"]);
     // Sound was kept from the very start; the rest began when it was connected.
     let audio = heard.timestamps(14);
     assert_eq!(audio[0], summary.start_ms);
@@ -551,28 +483,14 @@ async fn a_whole_meeting_is_received_as_the_summary_says() {
     assert_eq!(told, [1000, 3000, 5000, 7000]);
     let flashes = white_pictures(&heard).await;
     assert_eq!(flashes, summary.flashes_ms);
-    assert!(
-        flashes.iter().all(|f| summary.beeps_ms.contains(f)),
-        "{flashes:?} {:?}",
-        summary.beeps_ms
-    );
+    assert!(flashes.iter().all(|f| summary.beeps_ms.contains(f)), "{flashes:?} {:?}", summary.beeps_ms);
     let off = (summary.start_ms + 3500)..(summary.start_ms + 5000);
     assert!(heard.timestamps(15).iter().all(|t| !off.contains(t)));
     assert_eq!(heard.of(16).len(), 4);
     assert!(heard.payload(16).starts_with(&[0xff, 0xd8]));
-    let lines: Vec<_> = heard
-        .of(17)
-        .iter()
-        .map(|m| m["content"]["data"].as_str().unwrap().to_owned())
-        .collect();
-    assert_eq!(
-        lines,
-        summary.transcript.iter().map(|l| l.text.clone()).collect::<Vec<_>>()
-    );
-    assert_eq!(
-        (heard.events(1), heard.events(5), heard.events(6), heard.events(4)),
-        (1, 1, 1, 1)
-    );
+    let lines: Vec<_> = heard.of(17).iter().map(|m| m["content"]["data"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(lines, summary.transcript.iter().map(|l| l.text.clone()).collect::<Vec<_>>());
+    assert_eq!((heard.events(1), heard.events(5), heard.events(6), heard.events(4)), (1, 1, 1, 1));
     assert_eq!(heard.events(3), 2, "those present, and one who comes late");
     assert_eq!(heard.states(8), [1, 4]);
     assert_eq!(heard.states(9), [2, 5]);
@@ -604,11 +522,7 @@ async fn a_bad_handshake_is_closed_without_a_word_and_others_get_a_status() {
     let mut ws = dial(&stream.url).await;
     send(&mut ws, &other_stream).await;
     assert_eq!(receive(&mut ws).await.unwrap()["status_code"], 2);
-    assert!(
-        tokio_tungstenite::connect_async(stream.url.replace("/signaling/", "/signaling/x"))
-            .await
-            .is_err()
-    );
+    assert!(tokio_tungstenite::connect_async(stream.url.replace("/signaling/", "/signaling/x")).await.is_err());
 
     let (mut signaling, urls) = stream.signaling().await;
     let keys: Vec<_> = urls.as_object().unwrap().keys().cloned().collect();
@@ -623,39 +537,20 @@ async fn a_bad_handshake_is_closed_without_a_word_and_others_get_a_status() {
         let mut ws = dial(audio).await;
         send(&mut ws, &stream.media_hello(bits, params)).await;
         let answer = receive(&mut ws).await.unwrap();
-        assert_eq!(
-            (&answer["msg_type"], &answer["status_code"]),
-            (&json!(4), &json!(status))
-        );
+        assert_eq!((&answer["msg_type"], &answer["status_code"]), (&json!(4), &json!(status)));
         assert_eq!(receive(&mut ws).await, Err(1000));
     }
     send(&mut signaling, &json!({"msg_type": 7, "rtms_stream_id": stream.stream})).await;
-    assert_eq!(
-        receive(&mut signaling).await.unwrap()["status_code"],
-        41,
-        "nothing is ready"
-    );
+    assert_eq!(receive(&mut signaling).await.unwrap()["status_code"], 41, "nothing is ready");
     send(&mut signaling, &json!({"msg_type": 99})).await;
     assert_eq!(receive(&mut signaling).await.unwrap()["status_code"], 1);
-    send(
-        &mut signaling,
-        &json!({"msg_type": 5, "events": [{"event_type": 7, "subscribe": true}]}),
-    )
-    .await;
+    send(&mut signaling, &json!({"msg_type": 5, "events": [{"event_type": 7, "subscribe": true}]})).await;
     assert_eq!(receive(&mut signaling).await.unwrap()["status_code"], 6);
-    send(
-        &mut signaling,
-        &json!({"msg_type": 19, "rtms_stream_id": stream.stream}),
-    )
-    .await;
+    send(&mut signaling, &json!({"msg_type": 19, "rtms_stream_id": stream.stream})).await;
     assert_eq!(receive(&mut signaling).await.unwrap()["msg_type"], 20);
     send(&mut signaling, &json!({"msg_type": 10, "rtms_session_id": "x"})).await;
     assert_eq!(receive(&mut signaling).await.unwrap()["status_code"], 40);
-    send(
-        &mut signaling,
-        &json!({"msg_type": 21, "rtms_stream_id": stream.stream}),
-    )
-    .await;
+    send(&mut signaling, &json!({"msg_type": 21, "rtms_stream_id": stream.stream})).await;
     assert_eq!(receive_type(&mut signaling, 22).await["status_code"], 0);
     assert_eq!(receive_type(&mut signaling, 8).await["state"], 4);
     let summary = one(run).await;
@@ -666,26 +561,16 @@ async fn a_bad_handshake_is_closed_without_a_word_and_others_get_a_status() {
 #[tokio::test]
 async fn no_media_before_the_ready_ack_and_no_second_connection() {
     let (to, mut posted) = webhook(200);
-    let run = start(Settings {
-        binary: Binary::Never,
-        ..settings(&to)
-    });
+    let run = start(Settings { binary: Binary::Never, ..settings(&to) });
     let stream = started(&mut posted).await;
     let (mut signaling, urls) = stream.signaling().await;
     let url = urls["audio"].as_str().unwrap();
     let mut audio = dial(url).await;
-    send(
-        &mut audio,
-        &stream.media_hello(1, json!({"audio": {"send_rate": 5000}})),
-    )
-    .await;
+    send(&mut audio, &stream.media_hello(1, json!({"audio": {"send_rate": 5000}}))).await;
     let answer = receive(&mut audio).await.unwrap();
     assert_eq!(answer["media_params"]["audio"]["send_rate"], 1000, "corrected");
     assert_eq!(answer["media_params"]["audio"]["sample_rate"], 1, "filled in");
-    assert!(
-        timeout(Duration::from_millis(400), audio.next()).await.is_err(),
-        "nothing is sent"
-    );
+    assert!(timeout(Duration::from_millis(400), audio.next()).await.is_err(), "nothing is sent");
 
     let mut second = dial(&stream.url).await;
     send(&mut second, &stream.hello(1)).await;
@@ -703,23 +588,15 @@ async fn no_media_before_the_ready_ack_and_no_second_connection() {
     assert_eq!(receive_type(&mut signaling, 6).await["event"]["event_type"], 1);
     assert_eq!(receive_type(&mut signaling, 8).await["state"], 1);
     assert_eq!(receive_type(&mut signaling, 9).await["state"], 2);
-    let (_, _) = (
-        timeout(Duration::from_secs(9), async {
-            while receive(&mut audio).await.is_ok() {}
-        })
-        .await,
-        signaling,
-    );
+    let (_, _) =
+        (timeout(Duration::from_secs(9), async { while receive(&mut audio).await.is_ok() {} }).await, signaling);
     assert_eq!(one(run).await.medium(Medium::Audio).messages, 6);
 }
 
 #[tokio::test]
 async fn the_newer_connection_can_be_the_one_that_stays() {
     let (to, mut posted) = webhook(200);
-    let run = start(Settings {
-        duplicates: Duplicates::Kick,
-        ..settings(&to)
-    });
+    let run = start(Settings { duplicates: Duplicates::Kick, ..settings(&to) });
     let stream = started(&mut posted).await;
     let (mut first, _) = stream.signaling().await;
     let (mut second, _) = stream.signaling().await;
@@ -746,11 +623,7 @@ async fn clients_that_leave_keep_alives_unanswered_are_dropped() {
     // Answered ones count, however many.
     for _ in 0..5 {
         let asked = receive_type(&mut signaling, 12).await;
-        send(
-            &mut signaling,
-            &json!({"msg_type": 13, "timestamp": asked["timestamp"]}),
-        )
-        .await;
+        send(&mut signaling, &json!({"msg_type": 13, "timestamp": asked["timestamp"]})).await;
     }
     let mut unanswered = 0;
     let end = loop {
@@ -764,14 +637,7 @@ async fn clients_that_leave_keep_alives_unanswered_are_dropped() {
     let summary = one(run).await;
     assert_eq!(summary.stop_reason, 24);
     let told: Vec<_> = summary.webhooks.iter().map(|w| w.event.as_str()).collect();
-    assert_eq!(
-        told,
-        [
-            "meeting.rtms_started",
-            "meeting.rtms_interrupted",
-            "meeting.rtms_stopped"
-        ]
-    );
+    assert_eq!(told, ["meeting.rtms_started", "meeting.rtms_interrupted", "meeting.rtms_stopped"]);
 }
 
 #[tokio::test]
@@ -795,33 +661,13 @@ async fn sound_of_a_cut_is_delivered_later_and_pictures_are_not() {
         let summary = one(run).await;
         assert_equal(&heard, &summary);
         let audio: Vec<i64> = heard.timestamps(14).iter().map(|t| t - summary.start_ms).collect();
-        assert_eq!(
-            audio,
-            (0..60).map(|n| n * 100).collect::<Vec<_>>(),
-            "complete, in order, from the start"
-        );
+        assert_eq!(audio, (0..60).map(|n| n * 100).collect::<Vec<_>>(), "complete, in order, from the start");
         let video = summary.medium(Medium::Video);
-        assert!(
-            video.not_delivered > 20,
-            "a second of media before the webhook: {video:?}"
-        );
-        assert_eq!(
-            video.messages + video.not_delivered + video.before_key_frame,
-            150,
-            "{video:?}"
-        );
+        assert!(video.not_delivered > 20, "a second of media before the webhook: {video:?}");
+        assert_eq!(video.messages + video.not_delivered + video.before_key_frame, 150, "{video:?}");
         assert_eq!(white_pictures(&heard).await, summary.flashes_ms);
-        assert_eq!(
-            summary.losses.len(),
-            2 + 6,
-            "signaling takes five media along: {:#?}",
-            summary.losses
-        );
-        assert!(
-            summary.losses.iter().all(|loss| loss.back_after_ms.is_some()),
-            "{:#?}",
-            summary.losses
-        );
+        assert_eq!(summary.losses.len(), 2 + 6, "signaling takes five media along: {:#?}", summary.losses);
+        assert!(summary.losses.iter().all(|loss| loss.back_after_ms.is_some()), "{:#?}", summary.losses);
         assert_eq!(heard.events(7), 2);
     }
 }
@@ -836,13 +682,7 @@ async fn a_stream_survives_failover_interruption_and_pause() {
         failover_ms: vec![2000],
         interrupted_ms: vec![5000],
         pause: vec![span(7000, 8000)],
-        size_changes: vec![(
-            8500,
-            Size {
-                width: 320,
-                height: 180,
-            },
-        )],
+        size_changes: vec![(8500, Size { width: 320, height: 180 })],
         ..Script::default()
     };
     let run = start(settings);
@@ -852,15 +692,8 @@ async fn a_stream_survives_failover_interruption_and_pause() {
     let audio: Vec<i64> = heard.timestamps(14).iter().map(|t| t - summary.start_ms).collect();
     let expected: Vec<i64> = (0..100).filter(|n| !(70..80).contains(n)).map(|n| n * 100).collect();
     assert_eq!(audio, expected);
-    let told: Vec<_> = summary
-        .webhooks
-        .iter()
-        .map(|w| w.event.rsplit('_').next().unwrap())
-        .collect();
-    assert_eq!(
-        told,
-        ["started", "started", "started", "started", "interrupted", "stopped"]
-    );
+    let told: Vec<_> = summary.webhooks.iter().map(|w| w.event.rsplit('_').next().unwrap()).collect();
+    assert_eq!(told, ["started", "started", "started", "started", "interrupted", "stopped"]);
     assert_eq!(summary.signaling_handshakes, 3);
     assert_eq!(heard.states(9), [2, 3, 4, 5]);
     let white = white_pictures(&heard).await;
@@ -903,11 +736,7 @@ async fn participants_are_streamed_apart_with_quirks_on() {
     assert!(heard.of(14).iter().all(|m| m["content"]["user_name"].is_string()));
     assert_eq!(heard.of(15).len() as u64, summary.medium(Medium::Video).messages);
     assert!(!heard.of(99).is_empty() && !heard.of(23).is_empty());
-    let sps = heard
-        .payload(15)
-        .windows(4)
-        .filter(|w| w[..3] == [0, 0, 1] && w[3] & 0x1f == 7)
-        .count();
+    let sps = heard.payload(15).windows(4).filter(|w| w[..3] == [0, 0, 1] && w[3] & 0x1f == 7).count();
     assert_eq!(sps, 1, "SPS once");
     assert_near(&loud_onsets(&heard, 48_000), &summary.beeps_ms, 5);
 }
@@ -939,16 +768,9 @@ async fn a_journal_is_played_again() {
     let summary = one(run).await;
     assert_equal(&again, &summary);
     assert_eq!(again.payload(14), first.payload(14));
-    let shifted: Vec<i64> = first
-        .timestamps(14)
-        .iter()
-        .map(|t| t - original.start_ms + summary.start_ms)
-        .collect();
+    let shifted: Vec<i64> = first.timestamps(14).iter().map(|t| t - original.start_ms + summary.start_ms).collect();
     assert_eq!(again.timestamps(14), shifted);
-    assert!(
-        first.payload(15).ends_with(&again.payload(15)[..]),
-        "video from when it was connected"
-    );
+    assert!(first.payload(15).ends_with(&again.payload(15)[..]), "video from when it was connected");
 }
 
 #[tokio::test]
@@ -960,30 +782,16 @@ async fn one_participants_picture_comes_by_subscription() {
     let mut video = dial(urls["all"].as_str().unwrap()).await;
     let asked = json!({"video": {"codec": 7, "fps": 25, "data_opt": 4}});
     send(&mut video, &stream.media_hello(2, asked)).await;
-    assert_eq!(
-        receive(&mut video).await.unwrap()["media_params"]["video"]["data_opt"],
-        4
-    );
+    assert_eq!(receive(&mut video).await.unwrap()["media_params"]["video"]["data_opt"], 4);
     send(&mut signaling, &json!({"msg_type": 7, "rtms_stream_id": stream.stream})).await;
-    assert!(
-        timeout(Duration::from_millis(200), video.next()).await.is_err(),
-        "nothing without a subscription"
-    );
+    assert!(timeout(Duration::from_millis(200), video.next()).await.is_err(), "nothing without a subscription");
     for (user, status) in [(1, 42), (16_779_264, 0), (16_779_264, 44)] {
-        send(
-            &mut signaling,
-            &json!({"msg_type": 28, "user_id": user, "subscribe": true, "timestamp": 1}),
-        )
-        .await;
+        send(&mut signaling, &json!({"msg_type": 28, "user_id": user, "subscribe": true, "timestamp": 1})).await;
         assert_eq!(receive_type(&mut signaling, 29).await["status_code"], status);
     }
     let picture = receive(&mut video).await.unwrap();
     assert_eq!(picture["content"]["user_id"], 16_779_264);
-    send(
-        &mut signaling,
-        &json!({"msg_type": 21, "rtms_stream_id": stream.stream}),
-    )
-    .await;
+    send(&mut signaling, &json!({"msg_type": 21, "rtms_stream_id": stream.stream})).await;
     while receive(&mut video).await.is_ok() {}
     while receive(&mut signaling).await.is_ok() {}
     assert_eq!(one(run).await.stop_reason, 20);
@@ -992,19 +800,9 @@ async fn one_participants_picture_comes_by_subscription() {
 #[tokio::test]
 async fn what_the_recorder_answers_is_told_with_what_to_change() {
     let (to, _posted) = webhook(401);
-    let error = timeout(Duration::from_secs(10), start(settings(&to)))
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap_err();
-    assert!(
-        error.to_string().contains("401") && error.to_string().contains("ZOOM_SECRET_TOKEN"),
-        "{error}"
-    );
-    let error = start(settings(&to.replace("/webhook", "/elsewhere")))
-        .await
-        .unwrap()
-        .unwrap_err();
+    let error = timeout(Duration::from_secs(10), start(settings(&to))).await.unwrap().unwrap().unwrap_err();
+    assert!(error.to_string().contains("401") && error.to_string().contains("ZOOM_SECRET_TOKEN"), "{error}");
+    let error = start(settings(&to.replace("/webhook", "/elsewhere"))).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("WEBHOOK_PATH"), "{error}");
     let mut nobody = settings("http://127.0.0.1:9/webhook");
     nobody.webhooks.retry_after = Duration::from_millis(20);
@@ -1026,10 +824,7 @@ async fn stops_and_starts_come_in_any_order() {
         assert!(post.signed && post.event["payload"]["object"]["rtms_stream_id"] == summary.stream_id.as_str());
         names.push(post.event["event"].as_str().unwrap().to_owned());
     }
-    assert_eq!(
-        names,
-        ["meeting.rtms_stopped", "meeting.rtms_started", "meeting.rtms_started"]
-    );
+    assert_eq!(names, ["meeting.rtms_stopped", "meeting.rtms_started", "meeting.rtms_started"]);
     assert!(summary.media.is_empty());
 }
 

@@ -8,7 +8,7 @@
 //! An output file that exists is overwritten. It is whole only if the step succeeded.
 #![deny(clippy::disallowed_methods)]
 
-use crate::media::{PictureCodec, SAMPLE_RATE};
+use crate::media::PictureCodec;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -41,11 +41,19 @@ pub struct Canvas {
 /// No fragments: on the way from a fragmented file into another, ffmpeg loses the duration of the last frame, and the
 /// sound gets up to 64 ms longer. The index is kept in memory for that, some 2 MB an hour.
 pub fn sound(out: &Path, bitrate: u32) -> Vec<OsString> {
-    Args::new()
-        .words(&format!("-xerror -f s16le -ar {SAMPLE_RATE} -ac 1 -i pipe:0 -c:a aac -aac_coder fast -b:a {bitrate}"))
-        .words("-threads 1 -bitexact -movflags +faststart -f ipod")
-        .file(out)
-        .0
+    Args::new().words(PCM).words("-i pipe:0").words(&aac(bitrate)).file(out).0
+}
+
+/// The same from a file of such samples.
+pub fn sound_file(input: &Path, out: &Path, bitrate: u32) -> Vec<OsString> {
+    Args::new().words(PCM).words("-i").file(input).words(&aac(bitrate)).file(out).0
+}
+
+/// Raw samples at [`SAMPLE_RATE`](crate::media::SAMPLE_RATE).
+const PCM: &str = "-xerror -f s16le -ar 16000 -ac 1";
+
+fn aac(bitrate: u32) -> String {
+    format!("-c:a aac -aac_coder fast -b:a {bitrate} -threads 1 -bitexact -movflags +faststart -f ipod")
 }
 
 /// A track of [`container::matroska`](crate::container::matroska) on standard input, copied into the fragmented MP4
@@ -78,10 +86,8 @@ pub fn remux(input: &Path, out: &Path) -> Vec<OsString> {
 }
 
 /// A track of [`container::matroska`](crate::container::matroska) on standard input, scaled and letterboxed onto the
-/// canvas and encoded. Standard output is Annex B for [`annexb::Splitter`](crate::container::annexb::Splitter): in
-/// order, one access unit for each picture, so that each can be given its time back. An image that cannot be decoded
-/// gives none (one that was cut off gives what there is): compare the counts. Pictures come out as they go in once
-/// ffmpeg has seen the first two dozen; the rest when the input ends.
+/// canvas and encoded. Standard output is for [`flv::Reader`](crate::container::flv::Reader): each picture that could be
+/// decoded, with its own time.
 pub fn encode(input: PictureCodec, canvas: Canvas) -> Vec<OsString> {
     let Canvas { width, height } = canvas;
     let (matrix, label) = match input {
@@ -105,9 +111,10 @@ pub fn encode(input: PictureCodec, canvas: Canvas) -> Vec<OsString> {
         .word(filters)
         .words("-fps_mode passthrough -enc_time_base 1:1000 -force_key_frames")
         .word(key_frames)
-        .words("-c:v libx264 -preset veryfast -crf 23 -bf 0 -threads 1 -aud 1 -level:v")
+        .words("-c:v libx264 -preset veryfast -crf 23 -bf 0 -threads 1 -level:v")
         .words(level(canvas))
-        .words("-x264-params rc-lookahead=0:sync-lookahead=0:mbtree=0 -bitexact -f h264 pipe:1")
+        .words("-x264-params rc-lookahead=0:sync-lookahead=0:mbtree=0 -bitexact")
+        .words("-flvflags no_duration_filesize -f flv pipe:1")
         .0
 }
 

@@ -39,7 +39,7 @@ pub enum Note {
     },
     /// The stream is over.
     Ended {
-        /// How we know: `event`, `state`, `unreachable`.
+        /// How we know: `event`, `state`, `unreachable`; `down` if the recorder was not there to see it.
         source: String,
         /// Zoom's stop reason.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -298,17 +298,41 @@ impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
     }
 }
 
+/// Whether sound is asked for mixed or from each participant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AudioStreams {
+    /// One stream, mixed by Zoom.
+    Mixed,
+    /// One stream a participant.
+    Participants,
+}
+
+/// What is asked of media.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// How sound is to come.
+    pub audio_streams: AudioStreams,
+    /// The largest size of pictures, by Zoom's numbers.
+    pub resolution: i64,
+    /// The most pictures a second, at least 6 for H.264.
+    pub fps: u32,
+}
+
 /// The `media_params` that a medium is asked for with.
 ///
-/// Sound: raw L16, 16 kHz, mono, mixed, a packet each 100 ms (a fifth of the messages of the default 20 ms). Pictures:
-/// H.264 of the active speaker. Screen share: JPG at 1 fps, the documented default. `resolution` is by Zoom's numbers.
-pub fn media_params(medium: Medium, resolution: i64, fps: u32) -> Value {
+/// Sound: raw L16, 16 kHz, mono, a packet each 100 ms (a fifth of the messages of the default 20 ms). Pictures: H.264 of
+/// the active speaker. Screen share: JPG at 1 fps, the documented default.
+pub fn media_params(medium: Medium, wanted: Wanted) -> Value {
     match medium {
         Medium::Audio => {
-            json!({"content_type": 2, "sample_rate": 1, "channel": 1, "codec": 1, "data_opt": 1, "send_rate": 100})
+            let data_opt = match wanted.audio_streams {
+                AudioStreams::Mixed => 1,
+                AudioStreams::Participants => 2,
+            };
+            json!({"content_type": 2, "sample_rate": 1, "channel": 1, "codec": 1, "data_opt": data_opt, "send_rate": 100})
         }
         Medium::Video => {
-            json!({"content_type": 3, "codec": 7, "resolution": resolution, "data_opt": 3, "fps": fps})
+            json!({"content_type": 3, "codec": 7, "resolution": wanted.resolution, "data_opt": 3, "fps": wanted.fps})
         }
         Medium::Share => json!({"content_type": 3, "codec": 5, "resolution": 3, "fps": 1}),
         Medium::Transcript => json!({"content_type": 5, "enable_lid": true}),

@@ -19,6 +19,7 @@ use crate::ids::{Product, RecordingId, StreamId};
 use crate::journal::{Disk, Journal};
 use crate::protocol::event::{Event, Started};
 use crate::protocol::link::Timing;
+use crate::protocol::message::{Medium, Wanted, media_params};
 use crate::protocol::server_urls::AllowedHosts;
 use crate::render;
 use crate::store::Uploader;
@@ -48,7 +49,7 @@ pub struct Settings {
     /// Below so many free bytes no new stream is taken.
     pub spool_min_free: u64,
     /// What to ask Zoom for.
-    pub media: Vec<(crate::protocol::message::Medium, Value)>,
+    pub media: Vec<(Medium, Value)>,
     /// The timers of connections.
     pub timing: Timing,
     /// How files are made.
@@ -58,15 +59,17 @@ pub struct Settings {
 impl Settings {
     /// The recorder's part of the settings.
     pub fn new(config: &Config) -> Self {
-        let wanted = |medium| {
-            crate::protocol::message::media_params(medium, config.render.video_size.resolution(), config.video_fps)
+        let wanted = Wanted {
+            audio_streams: config.audio_streams,
+            resolution: config.render.video_size.resolution(),
+            fps: config.video_fps,
         };
         Self {
             video_sdk: config.video_sdk.clone(),
             app: config.app.clone(),
             allowed_hosts: config.allowed_hosts.clone(),
             spool_min_free: config.spool_min_free,
-            media: config.media.iter().map(|&medium| (medium, wanted(medium))).collect(),
+            media: config.media.iter().map(|&medium| (medium, media_params(medium, wanted))).collect(),
             timing: Timing::default(),
             render: render::Settings::from(&config.render),
         }

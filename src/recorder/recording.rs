@@ -25,6 +25,9 @@ use tracing::Instrument;
 const RENDER_AGAIN: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(60)];
 
+/// After a longer silence than this a stream is not joined again. Zoom gives up after 60 to 65 s; clocks may be adjusted.
+const HELD_BY_ZOOM: Duration = Duration::from_secs(180);
+
 pub(super) struct Recording {
     shared: Arc<Shared>,
     started: Started,
@@ -38,13 +41,14 @@ impl Recording {
 
     /// Begins a recording. Once this returns, a crash does not lose it.
     pub(super) async fn start(self, delivery: &Delivery) -> anyhow::Result<Live> {
+        let link = self.link()?;
         let body = String::from_utf8(delivery.body.to_vec())?;
         let journal = self.open_journal(delivery.received_ms, body).await?;
         tracing::info!(
             stream_id = %self.started.stream.stream_id, product = self.started.stream.product.as_str(),
             "recording started"
         );
-        self.go_live(journal)
+        Ok(self.go_live(link, journal))
     }
 
     /// Goes on where an earlier run stopped. Returns how to reach the capture, if the stream is joined again.
@@ -54,25 +58,28 @@ impl Recording {
             return Ok(None);
         }
         let folder = self.folder.clone();
-        if tokio::task::spawn_blocking(move || has_ended(&folder.journal())).await?? {
-            self.spawn(|recording| async move {
-                let chunks =
-                    read::chunks(&recording.folder.journal()).map(|chunks| chunks.last().map_or(0, |c| c.number));
-                match chunks {
-                    Ok(closed) => {
-                        let (_ended, progress) = watch::channel(Progress { closed, ended: true });
-                        recording.render_and_publish(progress).await;
-                    }
-                    Err(err) => {
-                        tracing::error!(err = %err, "the journal cannot be read; the recording stays in the spool")
-                    }
-                }
-            });
-            return Ok(None);
+        let state = tokio::task::spawn_blocking(move || state_of(&folder.journal())).await??;
+        let gone = match (state, self.link()) {
+            (JournalState::Ended, _) => None,
+            (JournalState::Running, Ok(link)) => {
+                tracing::info!(stream_id = %self.started.stream.stream_id, "joining again a stream that an earlier run recorded");
+                let journal = self.open_journal(clock::unix_ms(), Note::Resumed.to_json()).await?;
+                return Ok(Some(self.go_live(link, journal)));
+            }
+            (JournalState::Running, Err(err)) => Some(format!("the stream cannot be joined again: {err:#}")),
+            (JournalState::Old, _) => Some("the recorder was down for longer than Zoom holds a stream".to_owned()),
+        };
+        if let Some(why) = gone {
+            tracing::warn!(stream_id = %self.started.stream.stream_id, why, "finishing what an earlier run recorded");
+            let note = Note::Ended { source: "down".into(), reason: None };
+            self.open_journal(clock::unix_ms(), note.to_json()).await?.close().await?;
         }
-        tracing::info!(stream_id = %self.started.stream.stream_id, "joining again a stream that an earlier run recorded");
-        let journal = self.open_journal(clock::unix_ms(), Note::Resumed.to_json()).await?;
-        self.go_live(journal).map(Some)
+        let closed = read::chunks(&self.folder.journal())?.last().map_or(0, |chunk| chunk.number);
+        self.spawn(|recording| async move {
+            let (_writer, progress) = watch::channel(Progress { closed, ended: true });
+            recording.render_and_publish(progress).await;
+        });
+        Ok(None)
     }
 
     async fn open_journal(&self, t_ms: i64, first: String) -> anyhow::Result<Journal> {
@@ -81,12 +88,11 @@ impl Recording {
         Ok(tokio::task::spawn_blocking(move || disk.open(&dir, t_ms, &first)).await??)
     }
 
-    fn go_live(self, journal: Journal) -> anyhow::Result<Live> {
-        let link = self.link()?;
+    fn go_live(self, link: Link, journal: Journal) -> Live {
         let (commands, inbox) = mpsc::channel(16);
         let live = Live { commands, journal: journal.clone() };
         self.spawn(|recording| async move { recording.capture(link, journal, inbox).await });
-        Ok(live)
+        live
     }
 
     fn spawn<F: Future<Output = ()> + Send + 'static>(self, work: impl FnOnce(Self) -> F) {
@@ -247,12 +253,23 @@ fn read_plan(folder: &Folder) -> Option<PublishPlan> {
     Some(plan)
 }
 
-/// Whether the end of the stream is noted at the end of a journal.
-fn has_ended(dir: &Path) -> Result<bool, journal::Error> {
+/// How an earlier run left a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum JournalState {
+    /// The end of the stream is noted.
+    Ended,
+    /// Zoom may still hold the stream.
+    Running,
+    /// It was written to so long ago that Zoom does not.
+    Old,
+}
+
+fn state_of(dir: &Path) -> Result<JournalState, journal::Error> {
     if !dir.exists() {
-        return Ok(false);
+        return Ok(JournalState::Running);
     }
-    for chunk in read::chunks(dir)?.iter().rev().take(2) {
+    let chunks = read::chunks(dir)?;
+    for chunk in chunks.iter().rev().take(2) {
         let bytes = chunk.read()?;
         let ended = read::lines(&bytes, chunk.open).flatten().any(|line| {
             line.conn == journal::EVENT
@@ -260,8 +277,10 @@ fn has_ended(dir: &Path) -> Result<bool, journal::Error> {
                     if matches!(serde_json::from_slice(json), Ok(Note::Ended { .. })))
         });
         if ended {
-            return Ok(true);
+            return Ok(JournalState::Ended);
         }
     }
-    Ok(false)
+    let written = chunks.last().and_then(|chunk| chunk.path.metadata().and_then(|meta| meta.modified()).ok());
+    let age = written.and_then(|at| at.elapsed().ok());
+    Ok(if age.is_some_and(|age| age > HELD_BY_ZOOM) { JournalState::Old } else { JournalState::Running })
 }

@@ -1,19 +1,23 @@
 //! The last step: track files become the files of the recording, by stream copy.
 
-use super::Error;
+use super::{Error, sound};
 use crate::ffmpeg::{Ffmpeg, args};
+use crate::ids::UserId;
 use crate::media::{Gap, GapCause};
 use crate::output::key::FolderParts;
 use crate::output::manifest::Manifest;
 use crate::output::{Folder, Object};
 use crate::protocol::event::Started;
 use crate::store::uploader::PlannedFile;
+use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 /// How long a copy may take: hours of media on a slow disk.
 const GRACE: Duration = Duration::from_secs(1800);
+/// How many participants' tracks are encoded at the same time.
+const PARTICIPANTS_AT_ONCE: usize = 2;
 /// AAC LC.
 const AAC: &str = "mp4a.40.2";
 
@@ -21,6 +25,8 @@ const AAC: &str = "mp4a.40.2";
 #[derive(Debug)]
 pub(super) struct Made {
     pub(super) has_sound: bool,
+    /// Whose sound is there by itself, with their names.
+    pub(super) participants: Vec<(UserId, Option<String>)>,
     /// The codec of the camera pictures, if there are any.
     pub(super) camera: Option<String>,
     /// The codec of the shared screen, if there is one.
@@ -29,7 +35,13 @@ pub(super) struct Made {
 }
 
 /// Makes the files of the recording in `out`.
-pub(super) async fn run(ffmpeg: &Ffmpeg, work: &Path, out: &Path, made: &Made) -> Result<Vec<PlannedFile>, Error> {
+pub(super) async fn run(
+    ffmpeg: &Ffmpeg,
+    work: &Path,
+    out: &Path,
+    made: &Made,
+    bitrate: u32,
+) -> Result<Vec<PlannedFile>, Error> {
     let (sound, camera, share) = (work.join("audio.m4a"), work.join("video.mkv"), work.join("share.mkv"));
     let mut files = Vec::new();
     let mut add = |object: Object, codec: String| {
@@ -49,6 +61,18 @@ pub(super) async fn run(ffmpeg: &Ffmpeg, work: &Path, out: &Path, made: &Made) -
     if made.has_sound {
         let path = add(Object::Audio, AAC.to_owned());
         tokio::fs::rename(&sound, &path).await.map_err(Error::io("moving", &sound))?;
+    }
+    if !made.participants.is_empty() {
+        let dir = out.join("participants");
+        tokio::fs::create_dir_all(&dir).await.map_err(Error::io("creating", &dir))?;
+    }
+    let mut encodings = Vec::new();
+    for (user, name) in &made.participants {
+        let path = add(Object::Participant { user: user.clone(), name: name.clone() }, AAC.to_owned());
+        encodings.push(args::sound_file(&sound::participant_file(work, user), &path, bitrate));
+    }
+    for some in encodings.chunks(PARTICIPANTS_AT_ONCE) {
+        try_join_all(some.iter().map(|args| ffmpeg.run("encoding a participant", args, GRACE))).await?;
     }
     if let Some(codec) = &made.share {
         let path = add(Object::Screenshare, codec.clone());

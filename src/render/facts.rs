@@ -146,12 +146,17 @@ impl Facts {
                 "UNREACHABLE",
                 "No connection could be made for two minutes, and Zoom sent no stop event.",
             )),
+            ("down", None) => Some(StopReason::of_recorder(
+                "RECORDER_DOWN",
+                "The recorder was down for longer than Zoom holds a stream.",
+            )),
             (_, Some((_, code))) => Some(StopReason::new(code.or(reason), StopSource::Event)),
             ("", None) => None,
             (_, None) => Some(StopReason::new(reason, StopSource::Signaling)),
         };
         let ended_at = match self.stop_event {
             Some((event_ts, _)) => Some(Timestamp(event_ts)),
+            None if source == "down" => None,
             None => self.ended_t_ms.map(|t| Timestamp(t.saturating_sub(self.skew_ms.unwrap_or_default()))),
         };
         Manifest {

@@ -1,5 +1,7 @@
 //! From a journal's chunk to the things that rendering is about: decoded packets, events and notes, in order.
 
+use super::sound::Speaker;
+use crate::ids::UserId;
 use crate::journal::read::{self, Body};
 use crate::journal::{EVENT, Note};
 use crate::media::{AccessUnit, Timestamp};
@@ -24,7 +26,7 @@ pub(super) enum Item {
     /// Somebody began (`true`) or ceased to share a screen.
     Sharing(bool, Timestamp),
     /// A packet of L16.
-    Sound { timestamp: Timestamp, bytes: Vec<u8> },
+    Sound { timestamp: Timestamp, speaker: Speaker, name: Option<String>, bytes: Vec<u8> },
     /// A picture of the camera or of the shared screen.
     Picture(Medium, AccessUnit),
     /// A message with nothing to render.
@@ -115,7 +117,13 @@ fn parameters(params: Option<Value>) -> Item {
 
 fn sound(content: Content<'_>) -> Item {
     match (content.timestamp, decode(&content.data)) {
-        (Some(timestamp), Some(bytes)) => Item::Sound { timestamp: Timestamp(timestamp), bytes },
+        (Some(timestamp), Some(bytes)) => {
+            // 0 stands for the mix; Contact Center tells parties apart by channel.
+            let user = content.channel_id.or(content.user_id).filter(|user| !matches!(user.as_ref(), "" | "0"));
+            let speaker = user.map(|user| UserId::new(user));
+            let name = content.user_name.map(Cow::into_owned).filter(|name| !name.is_empty());
+            Item::Sound { timestamp: Timestamp(timestamp), speaker, name, bytes }
+        }
         _ => Item::Unreadable,
     }
 }
@@ -164,7 +172,7 @@ nonsense
                 Item::Parameters(medium, _) => format!("{} parameters", medium.as_str()),
                 Item::Paused(paused, at) => format!("paused {paused} {}", at.0),
                 Item::Sharing(on, at) => format!("sharing {on} {}", at.0),
-                Item::Sound { timestamp, bytes } => format!("sound {} {bytes:?}", timestamp.0),
+                Item::Sound { timestamp, bytes, .. } => format!("sound {} {bytes:?}", timestamp.0),
                 Item::Picture(medium, unit) => format!("{} {:?} {:?}", medium.as_str(), unit.codec, &unit.data[..]),
                 Item::Other => "other".into(),
                 Item::Unreadable => "unreadable".into(),

@@ -18,14 +18,16 @@ mod sound;
 mod tracks;
 
 use crate::config::RenderConfig;
-use crate::container::matroska;
+use crate::container::{flv, matroska};
 use crate::ffmpeg::{self, Ffmpeg};
 use crate::ids::RecordingId;
 use crate::journal::read::{self, Chunk};
 use crate::journal::{self, Progress};
 use crate::output::manifest::{Manifest, StoredObject};
 use crate::store::uploader::PublishPlan;
+use crate::timeline::clock::PausePolicy;
 use crate::timeline::image::Size;
+use crate::timeline::picture::EncodePolicy;
 use pictures::PictureFile;
 use sha2::{Digest, Sha256};
 use sound::Encoder;
@@ -41,11 +43,20 @@ pub struct Settings {
     pub canvas: (u32, u32),
     /// Of the AAC, in bit/s.
     pub audio_bitrate: u32,
+    /// Which pictures are encoded anew.
+    pub video_encode: EncodePolicy,
+    /// What becomes of the time during which a session was paused.
+    pub paused: PausePolicy,
 }
 
 impl From<&RenderConfig> for Settings {
     fn from(config: &RenderConfig) -> Self {
-        Self { canvas: config.video_size.pixels(), audio_bitrate: config.audio_bitrate }
+        Self {
+            canvas: config.video_size.pixels(),
+            audio_bitrate: config.audio_bitrate,
+            video_encode: config.video_encode,
+            paused: config.paused,
+        }
     }
 }
 
@@ -82,6 +93,9 @@ pub enum Error {
     /// Pictures are not in order.
     #[error("writing the picture track failed")]
     Matroska(#[from] matroska::Error),
+    /// An encoder's output cannot be read.
+    #[error(transparent)]
+    Flv(#[from] flv::Malformed),
     /// An encoder misbehaved.
     #[error("{0}")]
     Encoder(&'static str),
@@ -292,6 +306,9 @@ impl<'a> Attempt<'a> {
     async fn write(&mut self, ready: Ready, is_last: bool) -> Result<(), Error> {
         let sound = self.job.work.join("audio.m4a");
         self.sound.write(self.ffmpeg, &sound, self.settings.audio_bitrate, &ready.sound).await?;
+        for (user, pieces) in &ready.participants {
+            sound::append_to_file(&sound::participant_file(&self.job.work, user), pieces).await?;
+        }
         let (width, height) = self.settings.canvas;
         for (file, name, frames) in
             [(&mut self.camera, "video.mkv", ready.camera), (&mut self.share, "share.mkv", ready.share)]
@@ -314,21 +331,25 @@ impl<'a> Attempt<'a> {
             Ok(whole) => whole,
             Err(earlier) => return Ok(Err(earlier)),
         };
-        let Whole { ready, facts, zero, end, gaps, tracks, remarks } = whole;
+        let Whole { ready, facts, zero, end, gaps, tracks, participants, mut remarks } = whole;
         self.write(ready, true).await?;
         let has_sound = self.sound.finish().await?;
         let mut codecs = [None, None];
         for (file, codec) in [self.camera.take(), self.share.take()].into_iter().zip(&mut codecs) {
             if let Some(file) = file {
-                let (name, encoded) = file.finish().await?;
-                tracing::debug!(encoded, "picture track written");
-                *codec = Some(name.unwrap_or_else(|| "avc1".to_owned()));
+                let written = file.finish().await?;
+                tracing::debug!(written.encoded, "picture track written");
+                if written.undecodable > 0 {
+                    remarks.push(format!("{} pictures could not be decoded.", written.undecodable));
+                }
+                *codec = Some(written.codec.unwrap_or_else(|| "avc1".to_owned()));
             }
         }
         let [camera, share] = codecs;
         let duration_ms = end.0.max(0).unsigned_abs();
-        let made = assemble::Made { has_sound, camera, share, duration_ms };
-        let files = assemble::run(self.ffmpeg, &self.job.work, &self.job.out, &made).await?;
+        let made = assemble::Made { has_sound, participants, camera, share, duration_ms };
+        let bitrate = self.settings.audio_bitrate;
+        let files = assemble::run(self.ffmpeg, &self.job.work, &self.job.out, &made, bitrate).await?;
         remove(&self.job.work).await?;
 
         let started = facts.started().ok_or(Error::NoStart)?;

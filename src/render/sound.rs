@@ -1,16 +1,23 @@
-//! The sound track: packets to samples without holes, and those into an ffmpeg child.
+//! Sound: packets to samples without holes, the mix into an ffmpeg child, participants into files until the end.
 
+use super::Error;
 use crate::ffmpeg::{self, Child, Ffmpeg, Output, args};
-use crate::media::TrackKey;
-use crate::media::{AudioFrame, Pts, SAMPLES_PER_MS, Timestamp};
+use crate::ids::{UserId, path_safe};
+use crate::media::{AudioFrame, Pts, SAMPLES_PER_MS, Timestamp, TrackKey};
 use crate::output::manifest::TrackSummary;
+use crate::timeline::Span;
+use crate::timeline::admit::Admission;
 use crate::timeline::clock::Clock;
+use crate::timeline::mix::Mix;
 use crate::timeline::pcm::{Channels, Decoder, Format, Rate};
-use crate::timeline::sound::{Piece, Sound};
-use crate::timeline::{Span, admit::Admission};
+use crate::timeline::sound::{self, Piece, Sound};
 use serde_json::Value;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::io::SeekFrom;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::fs::OpenOptions;
+use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
 /// How long the encoder may take to end after its input has.
 const GRACE: Duration = Duration::from_secs(60);
@@ -26,136 +33,250 @@ pub(super) enum Pcm {
     Silence(u64),
 }
 
-/// The track up to where it has been rendered.
+/// Whose sound it is; `None` for the mix that Zoom makes.
+pub(super) type Speaker = Option<UserId>;
+
+/// A packet that was found to have a believable time.
 #[derive(Debug)]
-pub(super) struct SoundTrack {
-    decoder: Option<Decoder>,
-    /// What the handshake's echo says that cannot be decoded.
-    unsupported: Option<String>,
-    unsupported_packets: u64,
-    admission: Admission<Vec<i16>>,
-    sound: Sound,
-    any: bool,
+pub(super) struct Admitted {
+    pub(super) timestamp: Timestamp,
+    pub(super) speaker: Speaker,
+    pub(super) samples: Vec<i16>,
+}
+
+/// All sound of a recording up to where it has been rendered: the mix, and the participants if they come one by one.
+#[derive(Debug)]
+pub(super) struct SoundTracks {
+    format: Result<Format, String>,
+    undecoded_packets: u64,
+    sources: BTreeMap<Speaker, Source>,
+    mix: MixTrack,
+    participants: BTreeMap<UserId, Participant>,
     paused_samples: u64,
     out: Vec<Pcm>,
 }
 
-impl Default for SoundTrack {
+/// What stands between the packets of one speaker and their tracks.
+#[derive(Debug)]
+struct Source {
+    decoder: Decoder,
+    admission: Admission<Vec<i16>>,
+}
+
+#[derive(Debug)]
+enum MixTrack {
+    /// Nothing has come.
+    Empty,
+    /// Zoom's.
+    Zoom(Sound),
+    /// Ours.
+    Own(Mix),
+}
+
+/// The sound of one participant.
+#[derive(Debug, Default)]
+struct Participant {
+    name: Option<String>,
+    sound: Sound,
+    out: Vec<Pcm>,
+}
+
+impl Default for SoundTracks {
     fn default() -> Self {
         Self {
-            decoder: Some(Decoder::new(Format { rate: Rate::Hz16000, channels: Channels::Mono })),
-            unsupported: None,
-            unsupported_packets: 0,
-            admission: Admission::default(),
-            sound: Sound::default(),
-            any: false,
+            format: Ok(Format { rate: Rate::Hz16000, channels: Channels::Mono }),
+            undecoded_packets: 0,
+            sources: BTreeMap::new(),
+            mix: MixTrack::Empty,
+            participants: BTreeMap::new(),
             paused_samples: 0,
             out: Vec::new(),
         }
     }
 }
 
-/// A packet that was found to have a believable time.
-pub(super) type Admitted = (Timestamp, Vec<i16>);
-
-impl SoundTrack {
-    /// Follows the effective parameters; returns what the old ones still held back.
+impl SoundTracks {
+    /// Follows the effective parameters; returns what was held back under the old ones.
     pub(super) fn parameters(&mut self, params: &Value) -> Vec<Admitted> {
-        match format(params) {
-            Ok(format) if self.decoder.as_ref().is_none_or(|decoder| decoder.format() != format) => {
-                let held = self.flush_decoder();
-                self.decoder = Some(Decoder::new(format));
-                self.unsupported = None;
-                held
-            }
-            Ok(_) => Vec::new(),
-            Err(what) => {
-                let held = self.flush_decoder();
-                self.decoder = None;
-                tracing::error!(what, "Zoom sends sound that cannot be decoded; it is kept in the journal only");
-                self.unsupported = Some(what);
-                held
-            }
+        let format = format(params);
+        if format == self.format {
+            return Vec::new();
         }
+        if let Err(what) = &format {
+            tracing::error!(what, "Zoom sends sound that cannot be decoded; it is kept in the journal only");
+        }
+        let held = self.drain();
+        self.sources.clear();
+        self.format = format;
+        held
     }
 
     /// Decodes a packet; returns what may go on now.
-    pub(super) fn admit(&mut self, timestamp: Timestamp, bytes: &[u8]) -> Vec<Admitted> {
-        let Some(decoder) = &mut self.decoder else {
-            self.unsupported_packets += 1;
+    pub(super) fn admit(
+        &mut self,
+        timestamp: Timestamp,
+        speaker: Speaker,
+        name: Option<String>,
+        bytes: &[u8],
+    ) -> Vec<Admitted> {
+        let Ok(format) = self.format else {
+            self.undecoded_packets += 1;
             return Vec::new();
         };
+        if let (Some(user), Some(name)) = (&speaker, name) {
+            self.participants.entry(user.clone()).or_default().name = Some(name);
+        }
+        let source = self
+            .sources
+            .entry(speaker.clone())
+            .or_insert_with(|| Source { decoder: Decoder::new(format), admission: Admission::default() });
         let mut frames = Vec::with_capacity(2);
-        decoder.push(timestamp, bytes, &mut frames);
-        self.judge(frames)
+        source.decoder.push(timestamp, bytes, &mut frames);
+        source.judge(&speaker, frames)
     }
 
     /// What is still held back when nothing more comes.
     pub(super) fn drain(&mut self) -> Vec<Admitted> {
-        let mut admitted = self.flush_decoder();
-        admitted.extend(self.admission.finish());
-        admitted
+        let mut all = Vec::new();
+        for (speaker, source) in &mut self.sources {
+            let mut frames = Vec::new();
+            source.decoder.finish(&mut frames);
+            all.extend(source.judge(speaker, frames));
+            let held = source.admission.finish();
+            all.extend(held.map(|(timestamp, samples)| Admitted { timestamp, speaker: speaker.clone(), samples }));
+        }
+        all
     }
 
     /// Puts a packet in its place.
-    pub(super) fn push(&mut self, clock: &Clock, (timestamp, samples): Admitted) {
-        let Self { sound, out, any, .. } = self;
-        let cut = clock.cut(timestamp, &samples, |pts, samples| {
-            *any = true;
-            sound.push(pts, samples, &mut |piece| append(out, piece));
+    pub(super) fn push(&mut self, clock: &Clock, packet: Admitted) {
+        let Self { mix, participants, out, .. } = self;
+        let mut participant = packet.speaker.as_ref().map(|user| participants.entry(user.clone()).or_default());
+        let cut = clock.cut(packet.timestamp, &packet.samples, |pts, samples| {
+            if let Some(Participant { sound, out, .. }) = &mut participant {
+                sound.push(pts, samples, &mut |piece| append(out, piece));
+            }
+            let mut sink = |piece: Piece<'_>| append(out, piece);
+            mix.push(packet.speaker.as_ref(), pts, samples, &mut sink);
         });
         self.paused_samples += cut as u64;
     }
 
     /// Whether there is any sound at all.
     pub(super) fn is_there(&self) -> bool {
-        self.any
+        !matches!(self.mix, MixTrack::Empty)
     }
 
     /// Where the last packet ends.
     pub(super) fn last_end(&self) -> Pts {
-        self.sound.last_end()
+        match &self.mix {
+            MixTrack::Empty => Pts(0),
+            MixTrack::Zoom(sound) => sound.last_end(),
+            MixTrack::Own(mix) => mix.last_end(),
+        }
     }
 
-    /// What is ready for the encoder.
-    pub(super) fn take(&mut self) -> Vec<Pcm> {
-        std::mem::take(&mut self.out)
+    /// What is ready: of the mix, and of each participant.
+    pub(super) fn take(&mut self) -> (Vec<Pcm>, Vec<(UserId, Vec<Pcm>)>) {
+        let participants = self.participants.iter_mut().filter(|(_, participant)| !participant.out.is_empty());
+        let participants = participants.map(|(user, participant)| (user.clone(), std::mem::take(&mut participant.out)));
+        (std::mem::take(&mut self.out), participants.collect())
     }
 
-    /// Fills the track up to `end`. Returns the rest for the encoder, the raw gaps, a summary, and remarks.
-    pub(super) fn finish(mut self, end: Pts) -> (Vec<Pcm>, Vec<Span>, TrackSummary, Vec<String>) {
-        let out = &mut self.out;
-        let summary = self.sound.finish(end, &mut |piece| append(out, piece));
-        let ms = |samples: u64| samples / SAMPLES_PER_MS.unsigned_abs();
-        let counts = summary.counts;
-        let track = TrackSummary {
-            track: TrackKey::Mix,
-            received_ms: ms(counts.used + counts.inserted - counts.removed.min(counts.used)),
-            filled_ms: ms(counts.filled),
-            dropped_ms: ms(counts.overlap + counts.bad_time + self.paused_samples),
+    /// Fills all tracks up to `end`.
+    pub(super) fn finish(mut self, end: Pts) -> Finished {
+        let paused_ms = ms(self.paused_samples);
+        let remarks = match &self.format {
+            Err(what) if self.undecoded_packets > 0 => {
+                vec![format!("{} packets of sound could not be decoded: {what}.", self.undecoded_packets)]
+            }
+            _ => Vec::new(),
         };
-        let mut remarks = Vec::new();
-        if let Some(what) = self.unsupported.filter(|_| self.unsupported_packets > 0) {
-            remarks.push(format!("{} packets of sound could not be decoded: {what}.", self.unsupported_packets));
+        let out = &mut self.out;
+        let sink = &mut |piece: Piece<'_>| append(out, piece);
+        let mut tracks = Vec::new();
+        match self.mix {
+            MixTrack::Empty => {}
+            MixTrack::Zoom(sound) => tracks.push(track(TrackKey::Mix, sound.finish(end, sink), paused_ms)),
+            MixTrack::Own(mix) => {
+                let summary = mix.finish(end, sink);
+                let filled_ms: i64 = summary.gaps.iter().map(|gap| gap.ms()).sum();
+                let counts = summary.counts;
+                let track = TrackSummary {
+                    track: TrackKey::Mix,
+                    received_ms: ms(summary.length).saturating_sub(filled_ms.unsigned_abs()),
+                    filled_ms: filled_ms.unsigned_abs(),
+                    dropped_ms: ms(counts.late + counts.overlap + counts.bad_time),
+                };
+                tracks.push((track, summary.gaps));
+            }
         }
-        (self.out, summary.gaps, track, remarks)
-    }
-
-    fn flush_decoder(&mut self) -> Vec<Admitted> {
-        let mut frames = Vec::new();
-        if let Some(decoder) = &mut self.decoder {
-            decoder.finish(&mut frames);
+        let mut participants = Vec::new();
+        for (user, mut participant) in self.participants {
+            let out = &mut participant.out;
+            let summary = participant.sound.finish(end, &mut |piece| append(out, piece));
+            tracks.push(track(TrackKey::Participant(user.clone()), summary, 0));
+            participants.push((user, participant.name, participant.out));
         }
-        self.judge(frames)
+        Finished { mix: self.out, participants, tracks, remarks }
     }
+}
 
-    fn judge(&mut self, frames: Vec<AudioFrame>) -> Vec<Admitted> {
+/// Tracks that have ended.
+#[derive(Debug)]
+pub(super) struct Finished {
+    /// The rest of the mix.
+    pub(super) mix: Vec<Pcm>,
+    /// The rest of each participant's, with the name.
+    pub(super) participants: Vec<(UserId, Option<String>, Vec<Pcm>)>,
+    /// What each is made of, and where it has raw gaps.
+    pub(super) tracks: Vec<(TrackSummary, Vec<Span>)>,
+    /// For the manifest, a sentence each.
+    pub(super) remarks: Vec<String>,
+}
+
+impl Source {
+    fn judge(&mut self, speaker: &Speaker, frames: Vec<AudioFrame>) -> Vec<Admitted> {
         let mut admitted = Vec::with_capacity(frames.len());
         for frame in frames {
             self.admission.push(frame.timestamp, frame.samples, &mut admitted);
         }
-        admitted
+        let with_speaker = |(timestamp, samples)| Admitted { timestamp, speaker: speaker.clone(), samples };
+        admitted.into_iter().map(with_speaker).collect()
     }
+}
+
+impl MixTrack {
+    /// The first packet decides whether the mix is Zoom's or ours.
+    fn push(&mut self, speaker: Option<&UserId>, pts: Pts, samples: &[i16], sink: &mut impl FnMut(Piece<'_>)) {
+        if matches!(self, Self::Empty) {
+            *self = match speaker {
+                Some(_) => Self::Own(Mix::default()),
+                None => Self::Zoom(Sound::default()),
+            };
+        }
+        match (self, speaker) {
+            (Self::Own(mix), Some(user)) => mix.push(user, pts, samples, sink),
+            (Self::Zoom(sound), None) => sound.push(pts, samples, sink),
+            // Zoom does not change from one to the other within a stream.
+            _ => {}
+        }
+    }
+}
+
+fn track(key: TrackKey, summary: sound::Summary, paused_ms: u64) -> (TrackSummary, Vec<Span>) {
+    let counts = summary.counts;
+    let track = TrackSummary {
+        track: key,
+        received_ms: ms(counts.used + counts.inserted - counts.removed),
+        filled_ms: ms(counts.filled),
+        dropped_ms: ms(counts.overlap + counts.bad_time) + paused_ms,
+    };
+    (track, summary.gaps)
+}
+
+fn ms(samples: u64) -> u64 {
+    samples / SAMPLES_PER_MS.unsigned_abs()
 }
 
 fn append(out: &mut Vec<Pcm>, piece: Piece<'_>) {
@@ -239,4 +360,38 @@ impl Encoder {
             None => Ok(false),
         }
     }
+}
+
+/// The file that keeps a participant's samples until the end, when they are encoded: `s16le`, with holes in the file
+/// for silence, so that it takes no more disk than was spoken.
+pub(super) fn participant_file(work: &Path, user: &UserId) -> PathBuf {
+    work.join(format!("participant-{}.pcm", path_safe(user.as_str())))
+}
+
+/// Appends to a participant's file. It is open for no longer than that: there may be hundreds.
+pub(super) async fn append_to_file(path: &Path, pieces: &[Pcm]) -> Result<(), Error> {
+    let mut file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(path)
+        .await
+        .map_err(Error::io("opening", path))?;
+    let failed = |source| Error::io("writing", path)(source);
+    let mut end = file.seek(SeekFrom::End(0)).await.map_err(failed)?;
+    for piece in pieces {
+        match piece {
+            Pcm::Samples(bytes) => {
+                file.write_all(bytes).await.map_err(failed)?;
+                end += bytes.len() as u64;
+            }
+            Pcm::Silence(samples) => {
+                end += samples * 2;
+                file.flush().await.map_err(failed)?;
+                file.set_len(end).await.map_err(failed)?;
+                file.seek(SeekFrom::Start(end)).await.map_err(failed)?;
+            }
+        }
+    }
+    file.flush().await.map_err(failed)
 }

@@ -7,22 +7,25 @@ use super::Settings;
 use super::facts::Facts;
 use super::items::{Item, Received, items};
 use super::pictures::PictureTrack;
-use super::sound::{Pcm, SoundTrack};
+use super::sound::{Admitted, Pcm, SoundTracks};
+use crate::ids::UserId;
 use crate::journal::Note;
 use crate::media::{AccessUnit, Gap, Pts, Timestamp, TrackKey};
 use crate::output::manifest::TrackSummary;
 use crate::protocol::message::Medium;
+use crate::timeline::Span;
 use crate::timeline::clock::{Clock, PausePolicy};
 use crate::timeline::gaps::{Missing, Outages, attribute};
 use crate::timeline::image::Size;
-use crate::timeline::picture::{self, EncodePolicy, Frame, Mode};
+use crate::timeline::picture::{self, Frame, Mode};
 use std::num::NonZeroU32;
 
 /// The tracks up to where they have been rendered.
 #[derive(Debug)]
 pub(super) struct Tracks {
     clock: Option<Clock>,
-    sound: SoundTrack,
+    paused: PausePolicy,
+    sound: SoundTracks,
     camera: PictureTrack,
     share: PictureTrack,
     facts: Facts,
@@ -33,7 +36,9 @@ pub(super) struct Tracks {
 /// What is ready to be encoded and written.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
+    /// The mix.
     pub(super) sound: Vec<Pcm>,
+    pub(super) participants: Vec<(UserId, Vec<Pcm>)>,
     pub(super) camera: Vec<Frame>,
     pub(super) share: Vec<Frame>,
 }
@@ -47,6 +52,8 @@ pub(super) struct Whole {
     pub(super) end: Pts,
     pub(super) gaps: Vec<Gap>,
     pub(super) tracks: Vec<TrackSummary>,
+    /// Whose sound came by itself, with their names.
+    pub(super) participants: Vec<(UserId, Option<String>)>,
     pub(super) remarks: Vec<String>,
 }
 
@@ -57,7 +64,7 @@ pub(super) struct EarlierZero(pub(super) Timestamp);
 /// What happens to tracks, in order.
 #[derive(Debug)]
 enum Step {
-    Sound(Timestamp, Vec<i16>),
+    Sound(Admitted),
     Picture(Medium, AccessUnit),
     Lost(Medium),
     Paused(bool, Timestamp),
@@ -68,7 +75,7 @@ impl Step {
     /// The time of a packet.
     fn timestamp(&self) -> Option<Timestamp> {
         match self {
-            Self::Sound(timestamp, _) => Some(*timestamp),
+            Self::Sound(packet) => Some(packet.timestamp),
             Self::Picture(_, unit) => Some(unit.timestamp),
             _ => None,
         }
@@ -82,15 +89,16 @@ impl Tracks {
         let pictures = |key, mode| {
             let settings = picture::Settings {
                 mode,
-                encode: EncodePolicy::Auto,
+                encode: settings.video_encode,
                 canvas: Size { width, height },
                 fps: NonZeroU32::MIN.saturating_add(24),
             };
             PictureTrack::new(key, settings)
         };
         Self {
-            clock: zero.map(new_clock),
-            sound: SoundTrack::default(),
+            clock: zero.map(|zero| Clock::new(zero, settings.paused)),
+            paused: settings.paused,
+            sound: SoundTracks::default(),
             camera: pictures(TrackKey::Camera, Mode::Camera),
             share: pictures(TrackKey::Share, Mode::Share),
             facts: Facts::default(),
@@ -119,20 +127,28 @@ impl Tracks {
         let there = [self.sound.is_there(), self.camera.is_there(), self.share.is_there()];
         let ends = [self.sound.last_end(), self.camera.last_end(), self.share.last_end()];
         let end = there.iter().zip(ends).filter(|(there, _)| **there).map(|(_, end)| end).max().unwrap_or(Pts(0));
-        let clock = self.clock.unwrap_or_else(|| new_clock(Timestamp(0)));
+        let clock = self.clock.unwrap_or_else(|| Clock::new(Timestamp(0), self.paused));
         let outages = |medium| Outages {
             disk: self.facts.disk(&clock),
             connection: self.facts.down(medium, &clock),
-            paused: Vec::new(),
+            paused: match self.paused {
+                PausePolicy::Cut => Vec::new(),
+                PausePolicy::Keep => pauses(&clock, end),
+            },
         };
         let (mut gaps, mut tracks, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
-        if self.sound.is_there() {
-            let (rest, missing, summary, more) = self.sound.finish(end);
-            ready.sound.extend(rest);
+        let sound = self.sound.finish(end);
+        ready.sound.extend(sound.mix);
+        remarks.extend(sound.remarks);
+        for (summary, missing) in sound.tracks {
             let missing = Missing { media: missing, key_frame: Vec::new() };
             gaps.extend(attribute(&summary.track, &missing, &outages(Medium::Audio)));
             tracks.push(summary);
-            remarks.extend(more);
+        }
+        let mut participants = Vec::new();
+        for (user, name, rest) in sound.participants {
+            participants.push((user.clone(), name));
+            ready.participants.push((user, rest));
         }
         for (track, medium, frames) in
             [(self.camera, Medium::Video, &mut ready.camera), (self.share, Medium::Share, &mut ready.share)]
@@ -145,20 +161,18 @@ impl Tracks {
             }
         }
         let zero = there.contains(&true).then(|| clock.zero());
-        Ok(Whole { ready, facts: self.facts, zero, end, gaps, tracks, remarks })
+        Ok(Whole { ready, facts: self.facts, zero, end, gaps, tracks, participants, remarks })
     }
 
     /// Turns a received item into steps, with packets of unbelievable time held back.
     fn judge(&mut self, received: Received, steps: &mut Vec<Step>) {
         let before = steps.len();
         match received.item {
-            Item::Sound { timestamp, bytes } => {
-                let admitted = self.sound.admit(timestamp, &bytes);
-                steps.extend(admitted.into_iter().map(|(timestamp, samples)| Step::Sound(timestamp, samples)));
+            Item::Sound { timestamp, speaker, name, bytes } => {
+                steps.extend(self.sound.admit(timestamp, speaker, name, &bytes).into_iter().map(Step::Sound));
             }
             Item::Parameters(Medium::Audio, params) => {
-                let held = self.sound.parameters(&params);
-                steps.extend(held.into_iter().map(|(timestamp, samples)| Step::Sound(timestamp, samples)));
+                steps.extend(self.sound.parameters(&params).into_iter().map(Step::Sound));
             }
             Item::Picture(medium, unit) => {
                 let track = if medium == Medium::Share { &mut self.share } else { &mut self.camera };
@@ -193,8 +207,7 @@ impl Tracks {
     fn drain(&mut self, medium: Medium, steps: &mut Vec<Step>) {
         match medium {
             Medium::Audio => {
-                let held = self.sound.drain();
-                steps.extend(held.into_iter().map(|(timestamp, samples)| Step::Sound(timestamp, samples)));
+                steps.extend(self.sound.drain().into_iter().map(Step::Sound));
             }
             Medium::Video | Medium::Share => {
                 let track = if medium == Medium::Share { &mut self.share } else { &mut self.camera };
@@ -209,7 +222,7 @@ impl Tracks {
         let clock = match (&mut self.clock, earliest) {
             (Some(clock), Some(earliest)) if earliest < clock.zero() => return Err(EarlierZero(earliest)),
             (Some(clock), _) => clock,
-            (None, Some(earliest)) => self.clock.insert(new_clock(earliest)),
+            (None, Some(earliest)) => self.clock.insert(Clock::new(earliest, self.paused)),
             (None, None) => {
                 self.early = steps;
                 return Ok(Ready::default());
@@ -217,7 +230,7 @@ impl Tracks {
         };
         for step in steps {
             match step {
-                Step::Sound(timestamp, samples) => self.sound.push(clock, (timestamp, samples)),
+                Step::Sound(packet) => self.sound.push(clock, packet),
                 Step::Picture(Medium::Share, unit) => self.share.push(clock, unit),
                 Step::Picture(_, unit) => self.camera.push(clock, unit),
                 Step::Lost(Medium::Video) => self.camera.connection_lost(),
@@ -228,10 +241,14 @@ impl Tracks {
                 Step::Sharing(on, at) => self.share.sharing(on, clock.pts(at)),
             }
         }
-        Ok(Ready { sound: self.sound.take(), camera: self.camera.take(), share: self.share.take() })
+        let (sound, participants) = self.sound.take();
+        Ok(Ready { sound, participants, camera: self.camera.take(), share: self.share.take() })
     }
 }
 
-fn new_clock(zero: Timestamp) -> Clock {
-    Clock::new(zero, PausePolicy::Cut)
+/// When the session was paused, on the recording's timeline.
+fn pauses(clock: &Clock, end: Pts) -> Vec<Span> {
+    let span =
+        |(from, to): (Timestamp, Option<Timestamp>)| Span::new(clock.pts(from), to.map_or(end, |to| clock.pts(to)));
+    clock.pauses().into_iter().map(span).collect()
 }

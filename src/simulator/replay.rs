@@ -5,11 +5,11 @@
 
 use super::Error;
 use super::frames;
+use crate::journal::read::{self, Body};
 use crate::protocol::message::Medium;
-use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A journal, ready to be played.
 #[derive(Debug, Default)]
@@ -48,11 +48,9 @@ impl Item {
     }
 }
 
-#[derive(Deserialize)]
 struct Entry {
     t: i64,
-    #[serde(default)]
-    m: Option<Value>,
+    message: Value,
 }
 
 /// Stands where a timestamp goes, until the message has been made into text.
@@ -61,14 +59,13 @@ const MARK: &str = "\u{1}ts:";
 impl Replay {
     pub(super) fn read(dir: &Path) -> Result<Self, Error> {
         let entries = entries(dir)?;
-        let media_times = || entries.iter().filter_map(|e| medium_of(e.m.as_ref()?).and(own_time(e.m.as_ref()?)));
+        let media_times = || entries.iter().filter_map(|e| medium_of(&e.message).and(own_time(&e.message)));
         let (Some(zero_ms), Some(first_t)) = (media_times().min(), entries.first().map(|e| e.t)) else {
             return Err(Error::Journal { path: dir.to_owned(), what: "it holds no media messages".into() });
         };
         let mut replay = Self::default();
-        for entry in entries {
-            let Some(message) = entry.m else { continue };
-            let timestamp_ms = own_time(&message).unwrap_or(zero_ms + entry.t - first_t) - zero_ms;
+        for Entry { t, message } in entries {
+            let timestamp_ms = own_time(&message).unwrap_or(zero_ms + t - first_t) - zero_ms;
             if let Some(medium) = medium_of(&message) {
                 let items = replay.media.entry(medium).or_default();
                 let at_ms = items.last().map_or(0, |last| last.at_ms).max(timestamp_ms);
@@ -98,9 +95,7 @@ fn as_ms(value: &Value) -> Option<i64> {
 }
 
 fn item(medium: Medium, mut message: Value, at_ms: i64, timestamp_ms: i64, zero_ms: i64) -> Item {
-    let data = message["content"]
-        .as_str()
-        .or_else(|| message["content"]["data"].as_str());
+    let data = message["content"].as_str().or_else(|| message["content"]["data"].as_str());
     let (mut length, mut key, mut text) = (0, false, None);
     if let Some(data) = data {
         if matches!(medium, Medium::Transcript | Medium::Chat) {
@@ -136,26 +131,25 @@ fn pieces(json: &str) -> Vec<(String, Option<i64>)> {
 
 fn entries(dir: &Path) -> Result<Vec<Entry>, Error> {
     let failed = |path: &Path, what: String| Error::Journal { path: path.to_owned(), what };
-    let listing = std::fs::read_dir(dir).map_err(|e| failed(dir, e.to_string()))?;
-    let mut chunks: Vec<PathBuf> = listing
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.to_string_lossy().contains(".ndjson"))
-        .collect();
-    chunks.sort();
     let mut entries = Vec::new();
-    for (n, path) in chunks.iter().enumerate() {
-        let text = std::fs::read_to_string(path).map_err(|e| failed(path, e.to_string()))?;
-        let mut lines = text.lines().enumerate().peekable();
-        while let Some((number, line)) = lines.next() {
-            match serde_json::from_str(line) {
-                Ok(entry) => entries.push(entry),
-                // What a crash tore off.
-                Err(_) if n + 1 == chunks.len() && lines.peek().is_none() => {}
-                Err(e) => return Err(failed(path, format!("line {}: {e}", number + 1))),
-            }
+    for chunk in read::chunks(dir).map_err(|e| failed(dir, chained(&e)))? {
+        let bytes = chunk.read().map_err(|e| failed(&chunk.path, chained(&e)))?;
+        for line in read::lines(&bytes, chunk.open) {
+            let line = line.map_err(|e| failed(&chunk.path, e.to_string()))?;
+            let message = match &line.body {
+                Body::Json(message) => {
+                    serde_json::from_slice(message).map_err(|e| failed(&chunk.path, e.to_string()))?
+                }
+                Body::Raw(_) => continue,
+            };
+            entries.push(Entry { t: line.t, message });
         }
     }
     Ok(entries)
+}
+
+fn chained(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 #[cfg(test)]
@@ -181,7 +175,7 @@ mod tests {
             audio(first + 200, "AAAAAAAA"),
             r#"{"t":17540424"#.into(),
         ];
-        std::fs::write(dir.path().join("00000001.ndjson"), lines.join("\n")).unwrap();
+        std::fs::write(dir.path().join("00000001.ndjson.open"), lines.join("\n")).unwrap();
         let replay = Replay::read(dir.path()).unwrap();
         let items = &replay.media[&Medium::Audio];
         assert_eq!(items.iter().map(|i| (i.at_ms, i.length)).collect::<Vec<_>>(), [(0, 3), (100, 6)]);

@@ -71,15 +71,16 @@ impl Stretch {
 
     /// Takes the next samples and hands over what can be made of all so far.
     pub(super) fn push(&mut self, input: &[i16], sink: &mut impl FnMut(&[i16])) {
-        if self.plan.is_none() {
+        let Some(plan) = self.plan else {
             sink(input);
-        }
-        self.window.extend(input.iter().map(|&s| f32::from(s)));
-        if let Some(plan) = self.plan {
-            self.scratch.clear();
-            self.interpolate(plan, i64::MAX);
-            sink(&self.scratch);
-        }
+            self.remember(&input[input.len().saturating_sub(HALF)..]);
+            self.trim();
+            return;
+        };
+        self.remember(input);
+        self.scratch.clear();
+        self.interpolate(plan, i64::MAX);
+        sink(&self.scratch);
         self.trim();
     }
 
@@ -133,6 +134,10 @@ impl Stretch {
             self.scratch.extend(rest.take(left).map(|&s| s as i16));
             self.plan = None;
         }
+    }
+
+    fn remember(&mut self, input: &[i16]) {
+        self.window.extend(input.iter().map(|&s| f32::from(s)));
     }
 
     /// Forgets what no later output can need.

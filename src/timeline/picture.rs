@@ -17,7 +17,7 @@
 //! intervals, if that is longer) from one picture to the next. If the next is a key frame, or the track ends, the last
 //! picture is held for that time and a slate follows; else it is held throughout, because a slate within a run would break its
 //! decoding. A shared screen is held throughout unless sharing stopped: then the slate starts there, if the next
-//! picture is a key frame. Slates are repeated every 2 s.
+//! picture is a key frame. Shared images may come once a second. Slates are repeated every 2 s.
 //!
 //! **Encoding.** Decided at key frames only, for the whole run that follows: [`EncodePolicy`].
 //!
@@ -42,6 +42,12 @@ pub const SLATE_EVERY_MS: i64 = 2000;
 
 /// A hole is longer than this (in ms), and than 2.5 frame intervals.
 const HOLE_MS: i64 = 1000;
+
+/// A step between pictures of this many ms or less says how long the frame interval is.
+const INTERVAL_MAX_MS: i64 = 1000;
+
+/// The frame interval (in ms) of a shared screen sent as images: Zoom's default is one a second.
+const SHARED_IMAGE_INTERVAL_MS: i64 = 1000;
 
 /// A picture this long (in ms) after sharing stopped proves that somebody shares again.
 const STRAGGLER_MS: i64 = 2000;
@@ -339,6 +345,9 @@ impl Track {
             self.first_undecodable.get_or_insert(at);
             return;
         }
+        if self.settings.mode == Mode::Share && codec != PictureCodec::H264 {
+            self.interval_ms = self.interval_ms.max(SHARED_IMAGE_INTERVAL_MS);
+        }
         self.order = if at == pts { Order::Regular } else { self.order };
         self.fill(at, next, out);
         self.decodable_from(at);
@@ -356,7 +365,7 @@ impl Track {
         );
         if let Some((_, last)) = self.last {
             let step = pts.0.saturating_sub(last.0);
-            if (2..=HOLE_MS).contains(&step) {
+            if (2..=INTERVAL_MAX_MS).contains(&step) {
                 self.interval_ms = step;
             }
         }

@@ -15,7 +15,7 @@
 //! - more than [`MAX_JUMP_MS`] ahead: dropped as a bad timestamp.
 //!
 //! Timestamps are rounded to milliseconds and jitter, so what remains of the offset is averaged over 4 s of sound. Only
-//! if the average is beyond 4 ms does the track begin to insert or remove samples ([`super::interpolate`]); it goes on
+//! if the average is beyond 4 ms does the track begin to insert or remove samples (module `interpolate`); it goes on
 //! for as long as the average is found beyond 1 ms, until 15 s have passed without. So a good clock passes untouched,
 //! and one that is 500 ppm off stays within 7 ms for ever.
 //!
