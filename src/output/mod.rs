@@ -11,6 +11,7 @@ pub mod key;
 pub mod manifest;
 mod stop_reason;
 mod time;
+pub mod timeline;
 
 pub use key::{Folder, Object};
 pub use manifest::Manifest;

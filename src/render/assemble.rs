@@ -3,12 +3,14 @@
 use super::{Error, sound};
 use crate::ffmpeg::{Ffmpeg, args};
 use crate::ids::UserId;
-use crate::media::{Gap, GapCause};
+use crate::media::{Gap, GapCause, Pts, TrackKey};
 use crate::output::key::FolderParts;
 use crate::output::manifest::Manifest;
+use crate::output::timeline::{Filled, Filler};
 use crate::output::{Folder, Object};
 use crate::protocol::event::Started;
 use crate::store::uploader::PlannedFile;
+use crate::timeline::Span;
 use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -92,6 +94,27 @@ pub(super) fn folder(manifest: &Manifest, started: &Started) -> Folder {
     })
 }
 
+/// What is seen in the gaps of a picture track: the slate where it is shown, else the last picture.
+pub(super) fn filled(track: &TrackKey, gaps: &[Gap], slates: &[Span]) -> Vec<Filled> {
+    let mut filled: Vec<Filled> = Vec::new();
+    let mut add = |start: Pts, end: Pts, with: Filler| match filled.last_mut() {
+        Some(last) if last.end_ms == start && last.with == with => last.end_ms = end,
+        _ if start < end => filled.push(Filled { track: track.clone(), start_ms: start, end_ms: end, with }),
+        _ => {}
+    };
+    for gap in gaps.iter().filter(|gap| gap.track == *track) {
+        let mut at = gap.start;
+        for slate in slates.iter().filter(|slate| slate.end > gap.start && slate.start < gap.end) {
+            let (start, end) = (slate.start.max(at), slate.end.min(gap.end));
+            add(at, start, Filler::Held);
+            add(start, end, Filler::Slate);
+            at = end;
+        }
+        add(at, gap.end, Filler::Held);
+    }
+    filled
+}
+
 /// Why a recording with these gaps is not complete, a sentence each.
 pub(super) fn reasons(gaps: &[Gap]) -> Vec<String> {
     let mut missing: BTreeMap<(GapCause, String), (usize, i64)> = BTreeMap::new();
@@ -107,7 +130,47 @@ pub(super) fn reasons(gaps: &[Gap]) -> Vec<String> {
             GapCause::Disk => "the spool's disk took nothing",
             GapCause::NotSent | GapCause::Paused => "nothing was sent",
         };
-        format!("{ms} ms of {track} are missing in {count} places: {why}.")
+        let places = if *count == 1 { "place" } else { "places" };
+        format!("{ms} ms of {track} are missing in {count} {places}: {why}.")
     };
     missing.iter().map(sentence).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_filled_with_what_is_seen() {
+        let gap = |start, end, cause| Gap { track: TrackKey::Camera, start: Pts(start), end: Pts(end), cause };
+        let gaps = [
+            gap(0, 500, GapCause::NotSent),
+            gap(1000, 4000, GapCause::NotSent),
+            gap(4000, 5000, GapCause::Connection),
+            gap(9000, 9400, GapCause::Connection),
+        ];
+        let slates = [Span::new(Pts(0), Pts(500)), Span::new(Pts(2000), Pts(5000))];
+        let seen: Vec<_> = filled(&TrackKey::Camera, &gaps, &slates)
+            .iter()
+            .map(|filled| (filled.start_ms.0, filled.end_ms.0, filled.with))
+            .collect();
+        use Filler::{Held, Slate};
+        assert_eq!(seen, [(0, 500, Slate), (1000, 2000, Held), (2000, 5000, Slate), (9000, 9400, Held)]);
+        assert!(filled(&TrackKey::Share, &gaps, &slates).is_empty());
+    }
+
+    #[test]
+    fn only_gaps_of_ours_make_a_recording_incomplete() {
+        let gap = |start, end, cause| Gap { track: TrackKey::Camera, start: Pts(start), end: Pts(end), cause };
+        assert!(reasons(&[gap(0, 500, GapCause::NotSent), gap(500, 900, GapCause::Paused)]).is_empty());
+        let gaps =
+            [gap(0, 500, GapCause::Connection), gap(600, 650, GapCause::Connection), gap(700, 701, GapCause::Disk)];
+        assert_eq!(
+            reasons(&gaps),
+            [
+                "550 ms of video are missing in 2 places: the connection was down.",
+                "1 ms of video are missing in 1 place: the spool's disk took nothing."
+            ]
+        );
+    }
 }

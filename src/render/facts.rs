@@ -5,6 +5,7 @@ use crate::ids::{Product, RecordingId};
 use crate::journal::Note;
 use crate::media::{Pts, Timestamp};
 use crate::output::manifest::{Counters, Ids, Manifest, Recorder, SCHEMA_VERSION};
+use crate::output::timeline::{Connection, ConnectionEvent};
 use crate::output::{StopReason, StopSource};
 use crate::protocol::event::{Event, Started};
 use crate::protocol::message::Medium;
@@ -34,6 +35,8 @@ pub(super) struct Facts {
     refused: BTreeMap<String, String>,
     last_t_ms: i64,
     connected: Vec<Medium>,
+    /// By the recorder's clock.
+    connections: Vec<(i64, String, ConnectionEvent, Option<String>)>,
 }
 
 impl Facts {
@@ -72,6 +75,15 @@ impl Facts {
     }
 
     fn note(&mut self, note: &Note, t_ms: i64) {
+        let mut happened = |conn: &str, event, because: Option<&String>| {
+            self.connections.push((t_ms, conn.to_owned(), event, because.cloned()));
+        };
+        match note {
+            Note::Connected { conn, .. } => happened(conn, ConnectionEvent::Connected, None),
+            Note::Lost { conn, because, .. } => happened(conn, ConnectionEvent::Lost, Some(because)),
+            Note::Refused { conn, because, .. } => happened(conn, ConnectionEvent::Refused, Some(because)),
+            _ => {}
+        }
         match note {
             Note::Connected { conn, .. } => {
                 self.counters.connections += 1;
@@ -130,8 +142,23 @@ impl Facts {
         self.disk.iter().map(|&(from, to)| self.span(clock, from, to)).collect()
     }
 
+    /// What happened to connections, on the recording's timeline.
+    pub(super) fn connections(&self, clock: &Clock) -> Vec<Connection> {
+        let on_timeline = |(t_ms, connection, event, because): &(i64, String, ConnectionEvent, Option<String>)| {
+            let at = self.zooms_time(*t_ms);
+            let (connection, because) = (connection.clone(), because.clone());
+            Connection { at_ms: clock.pts(at), at, connection, event: *event, because }
+        };
+        self.connections.iter().map(on_timeline).collect()
+    }
+
+    /// The time on Zoom's clock at which the recorder's showed `t_ms`.
+    fn zooms_time(&self, t_ms: i64) -> Timestamp {
+        Timestamp(t_ms.saturating_sub(self.skew_ms.unwrap_or_default()))
+    }
+
     fn span(&self, clock: &Clock, from_ms: i64, to_ms: i64) -> Span {
-        let pts = |t_ms: i64| clock.pts(Timestamp(t_ms.saturating_sub(self.skew_ms.unwrap_or_default())));
+        let pts = |t_ms: i64| clock.pts(self.zooms_time(t_ms));
         // What was on its way when the connection broke is missing too.
         const IN_FLIGHT_MS: i64 = 1000;
         Span::new(Pts(pts(from_ms).0.saturating_sub(IN_FLIGHT_MS)), Pts(pts(to_ms).0.saturating_add(IN_FLIGHT_MS)))
@@ -164,7 +191,7 @@ impl Facts {
         let ended_at = match self.stop_event {
             Some((event_ts, _)) => Some(Timestamp(event_ts)),
             None if source == "down" => None,
-            None => self.ended_t_ms.map(|t| Timestamp(t.saturating_sub(self.skew_ms.unwrap_or_default()))),
+            None => self.ended_t_ms.map(|t_ms| self.zooms_time(t_ms)),
         };
         Manifest {
             schema_version: SCHEMA_VERSION,

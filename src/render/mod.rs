@@ -23,10 +23,13 @@ use crate::ffmpeg::{self, Ffmpeg};
 use crate::ids::RecordingId;
 use crate::journal::read::{self, Chunk};
 use crate::journal::{self, Progress};
-use crate::output::Folder;
+use crate::media::TrackKey;
 use crate::output::manifest::{Manifest, StoredObject};
+use crate::output::timeline::{self, Encoded, Timeline};
+use crate::output::{Folder, Object};
 use crate::protocol::event::Started;
-use crate::store::uploader::PublishPlan;
+use crate::store::uploader::{PlannedFile, PublishPlan};
+use crate::timeline::Span;
 use crate::timeline::clock::PausePolicy;
 use crate::timeline::image::Size;
 use crate::timeline::picture::EncodePolicy;
@@ -339,26 +342,58 @@ impl<'a> Attempt<'a> {
             Ok(whole) => whole,
             Err(earlier) => return Ok(Err(earlier)),
         };
-        let Whole { ready, facts, zero, end, gaps, tracks, participants, mut remarks } = whole;
+        let Whole {
+            ready,
+            facts,
+            zero,
+            end,
+            gaps,
+            tracks,
+            mut dropped,
+            pauses,
+            connections,
+            participants,
+            mut remarks,
+        } = whole;
         self.write(ready, true).await?;
         let has_sound = self.sound.finish().await?;
         let mut codecs = [None, None];
-        for (file, codec) in [self.camera.take(), self.share.take()].into_iter().zip(&mut codecs) {
-            if let Some(file) = file {
-                let written = file.finish().await?;
-                tracing::debug!(written.encoded, "picture track written");
-                if written.undecodable > 0 {
-                    remarks.push(format!("{} pictures could not be decoded.", written.undecodable));
-                }
-                *codec = Some(written.codec.unwrap_or_else(|| "avc1".to_owned()));
+        let (mut filled, mut encoded) = (Vec::new(), Vec::new());
+        for ((file, track), codec) in
+            [(self.camera.take(), TrackKey::Camera), (self.share.take(), TrackKey::Share)].into_iter().zip(&mut codecs)
+        {
+            let Some(file) = file else { continue };
+            let written = file.finish().await?;
+            if written.undecodable > 0 {
+                remarks.push(format!("{} pictures of {track} could not be decoded.", written.undecodable));
+                dropped.iter_mut().filter(|d| d.track == track).for_each(|d| d.undecodable = written.undecodable);
             }
+            filled.extend(assemble::filled(&track, &gaps, &written.slates));
+            let span = |span: Span| Encoded { track: track.clone(), start_ms: span.start, end_ms: span.end };
+            encoded.extend(written.encoded.into_iter().map(span));
+            *codec = Some(written.codec.unwrap_or_else(|| "avc1".to_owned()));
         }
         let [camera, share] = codecs;
         let duration_ms = end.0.max(0).unsigned_abs();
         let made = assemble::Made { has_sound, participants, camera, share, duration_ms };
         let bitrate = self.settings.audio_bitrate;
-        let files = assemble::run(self.ffmpeg, &self.job.work, &self.job.out, &made, bitrate).await?;
+        let mut files = assemble::run(self.ffmpeg, &self.job.work, &self.job.out, &made, bitrate).await?;
         remove(&self.job.work).await?;
+        let timeline = Timeline {
+            schema_version: timeline::SCHEMA_VERSION,
+            zero_at: zero,
+            duration_ms,
+            tracks: tracks.clone(),
+            gaps: gaps.clone(),
+            filled,
+            encoded,
+            dropped,
+            pauses,
+            connections,
+        };
+        let path = self.job.out.join(Object::Timeline.name());
+        tokio::fs::write(&path, timeline.to_json()).await.map_err(Error::io("writing", &path))?;
+        files.push(PlannedFile { object: Object::Timeline, path, duration_ms: None, codec: None });
 
         let started = facts.started().ok_or(Error::NoStart)?;
         let mut manifest = facts.manifest(&self.job.recording_id, started);

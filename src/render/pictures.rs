@@ -8,12 +8,14 @@ use crate::container::flv;
 use crate::container::matroska::{self, TrackSettings, Writer};
 use crate::ffmpeg::{Child, Ffmpeg, Output, args};
 use crate::media::{AccessUnit, PictureCodec, Pts, Timestamp, TrackKey};
+use crate::output::timeline::Dropped;
+use crate::timeline::Span;
 use crate::timeline::admit::Admission;
 use crate::timeline::clock::{Clock, Place};
 use crate::timeline::gaps::Missing;
 use crate::timeline::h264::{NalKind, nals};
 use crate::timeline::image::{self, Size};
-use crate::timeline::picture::{Frame, Settings, Track, What};
+use crate::timeline::picture::{Frame, Settings, Summary, Track, What};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -99,11 +101,28 @@ impl PictureTrack {
         std::mem::take(&mut self.out)
     }
 
-    /// Fills the track up to `end`. Returns its key, the rest to be written, and what is missing.
-    pub(super) fn finish(mut self, end: Pts) -> (TrackKey, Vec<Frame>, Missing) {
-        let summary = self.track.finish(end, &mut self.out);
-        (self.key, self.out, summary.missing)
+    /// Fills the track up to `end`.
+    pub(super) fn finish(mut self, end: Pts) -> Finished {
+        let Summary { missing, counts, .. } = self.track.finish(end, &mut self.out);
+        let dropped = Dropped {
+            track: self.key,
+            no_key_frame: counts.no_key_frame,
+            late: counts.late,
+            bad_time: counts.bad_time + self.admission.dropped(),
+            paused: self.paused,
+            undecodable: 0,
+        };
+        Finished { rest: self.out, missing, dropped }
     }
+}
+
+/// A track that has ended.
+#[derive(Debug)]
+pub(super) struct Finished {
+    /// What is still to be written.
+    pub(super) rest: Vec<Frame>,
+    pub(super) missing: Missing,
+    pub(super) dropped: Dropped,
 }
 
 /// The file of a track.
@@ -116,7 +135,8 @@ pub(super) struct PictureFile {
     encoding: Option<Encoding>,
     /// Of the first picture or slate, as RFC 6381 writes it.
     codec: Option<String>,
-    encoded: u64,
+    encoded: Vec<Span>,
+    slates: Vec<Span>,
     /// Pictures that the encoder could not decode.
     undecodable: u64,
 }
@@ -125,8 +145,10 @@ pub(super) struct PictureFile {
 pub(super) struct Written {
     /// Of the first picture or slate, as RFC 6381 writes it.
     pub(super) codec: Option<String>,
-    /// Pictures that were encoded anew.
-    pub(super) encoded: u64,
+    /// Where pictures were encoded anew.
+    pub(super) encoded: Vec<Span>,
+    /// Where the slate is shown.
+    pub(super) slates: Vec<Span>,
     /// Pictures that could not be decoded for it; the ones before are shown for longer.
     pub(super) undecodable: u64,
 }
@@ -149,13 +171,29 @@ impl PictureFile {
             Writer::new(TrackSettings { codec: PictureCodec::H264, width: canvas.width, height: canvas.height });
         let mut buffer = Vec::new();
         writer.header(&mut buffer);
-        Ok(Self { file, writer, buffer, canvas, slate: None, encoding: None, codec: None, encoded: 0, undecodable: 0 })
+        Ok(Self {
+            file,
+            writer,
+            buffer,
+            canvas,
+            slate: None,
+            encoding: None,
+            codec: None,
+            encoded: Vec::new(),
+            slates: Vec::new(),
+            undecodable: 0,
+        })
     }
 
     /// Writes frames in order. The very last one of the track says how long it is shown.
     pub(super) async fn write(&mut self, ffmpeg: &Ffmpeg, frames: Vec<Frame>, is_last: bool) -> Result<(), Error> {
         let count = frames.len();
         for (index, frame) in frames.into_iter().enumerate() {
+            match frame.what {
+                What::Copy(_) => {}
+                What::Slate => extend(&mut self.slates, &frame),
+                What::Encode(..) => extend(&mut self.encoded, &frame),
+            }
             let duration = (is_last && index + 1 == count).then_some(frame.duration_ms);
             match frame.what {
                 What::Copy(data) => {
@@ -183,8 +221,8 @@ impl PictureFile {
         self.end_encoding().await?;
         self.flush().await?;
         self.file.flush().await.map_err(|source| Error::write("the picture track", source))?;
-        let Self { codec, encoded, undecodable, .. } = self;
-        Ok(Written { codec, encoded, undecodable })
+        let Self { codec, encoded, slates, undecodable, .. } = self;
+        Ok(Written { codec, encoded, slates, undecodable })
     }
 
     fn put(&mut self, pts: Pts, is_key: bool, duration_ms: Option<i64>, data: &[u8]) -> Result<(), Error> {
@@ -278,7 +316,6 @@ impl PictureFile {
             ready.push((picture, duration_ms));
         }
         for (picture, duration_ms) in ready {
-            self.encoded += 1;
             // Each says its duration: which one is the track's last is not known here, and it does no harm.
             self.put(picture.pts, picture.is_key, Some(duration_ms), &picture.data)?;
         }
@@ -299,6 +336,15 @@ impl Encoding {
             Some(child) => Ok(child.finish(GRACE).await?),
             None => Ok(Bytes::new()),
         }
+    }
+}
+
+/// Adds the time of a frame to spans in ascending order.
+fn extend(spans: &mut Vec<Span>, frame: &Frame) {
+    let end = Pts(frame.pts.0.saturating_add(frame.duration_ms));
+    match spans.last_mut() {
+        Some(last) if last.end == frame.pts => last.end = end,
+        _ => spans.push(Span::new(frame.pts, end)),
     }
 }
 

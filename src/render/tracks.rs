@@ -12,6 +12,7 @@ use crate::ids::UserId;
 use crate::journal::Note;
 use crate::media::{AccessUnit, Gap, Pts, Timestamp, TrackKey};
 use crate::output::manifest::TrackSummary;
+use crate::output::timeline::{Connection, Dropped, Pause};
 use crate::protocol::message::Medium;
 use crate::timeline::Span;
 use crate::timeline::clock::{Clock, PausePolicy};
@@ -52,6 +53,9 @@ pub(super) struct Whole {
     pub(super) end: Pts,
     pub(super) gaps: Vec<Gap>,
     pub(super) tracks: Vec<TrackSummary>,
+    pub(super) dropped: Vec<Dropped>,
+    pub(super) pauses: Vec<Pause>,
+    pub(super) connections: Vec<Connection>,
     /// Whose sound came by itself, with their names.
     pub(super) participants: Vec<(UserId, Option<String>)>,
     pub(super) remarks: Vec<String>,
@@ -136,7 +140,7 @@ impl Tracks {
                 PausePolicy::Keep => pauses(&clock, end),
             },
         };
-        let (mut gaps, mut tracks, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut gaps, mut tracks, mut dropped, mut remarks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let sound = self.sound.finish(end);
         ready.sound.extend(sound.mix);
         remarks.extend(sound.remarks);
@@ -154,17 +158,37 @@ impl Tracks {
             [(self.camera, Medium::Video, &mut ready.camera), (self.share, Medium::Share, &mut ready.share)]
         {
             if track.is_there() {
-                let (key, rest, missing) = track.finish(end);
-                frames.extend(rest);
+                let finished = track.finish(end);
+                let (key, missing) = (finished.dropped.track.clone(), finished.missing);
+                frames.extend(finished.rest);
+                dropped.push(finished.dropped);
                 let holes = attribute(&key, &missing, &outages(medium, &missing.media));
                 let filled_ms = holes.iter().map(|gap| gap.end.0 - gap.start.0).sum::<i64>().max(0).unsigned_abs();
                 let received_ms = end.0.max(0).unsigned_abs().saturating_sub(filled_ms);
-                tracks.push(TrackSummary { track: key, received_ms, filled_ms, dropped_ms: 0 });
+                let dropped_ms = missing.key_frame.iter().map(|span| span.ms()).sum::<i64>().unsigned_abs();
+                tracks.push(TrackSummary { track: key, received_ms, filled_ms, dropped_ms });
                 gaps.extend(holes);
             }
         }
         let zero = there.contains(&true).then(|| clock.zero());
-        Ok(Whole { ready, facts: self.facts, zero, end, gaps, tracks, participants, remarks })
+        let pauses = clock.pauses().into_iter().map(|(from, until)| {
+            let end_ms = until.map_or(end, |until| clock.pts(until));
+            Pause { start_ms: clock.pts(from), end_ms, from, until }
+        });
+        let (pauses, connections) = (pauses.collect(), self.facts.connections(&clock));
+        Ok(Whole {
+            ready,
+            facts: self.facts,
+            zero,
+            end,
+            gaps,
+            tracks,
+            dropped,
+            pauses,
+            connections,
+            participants,
+            remarks,
+        })
     }
 
     /// Turns a received item into steps, with packets of unbelievable time held back.

@@ -494,7 +494,7 @@ impl Recording {
     /// index is in front of the media.
     pub(crate) fn check_files(&self) {
         let expected = self.manifest.duration_ms as f64;
-        for name in self.names() {
+        for name in self.names().into_iter().filter(|name| !name.ends_with(".json")) {
             let file = self.file(name);
             for stream in measure::streams(&file) {
                 let what = format!("{name} {}", stream.kind);
@@ -514,6 +514,26 @@ impl Recording {
         for track in &self.manifest.tracks {
             let sum = (track.received_ms + track.filled_ms) as f64;
             assert!((sum - expected).abs() <= 80.0, "received and filled do not make {expected} ms: {track:?}");
+        }
+        self.check_timeline();
+    }
+
+    /// Checks that `timeline.json` says what the manifest says, and that its fillers make up the gaps of pictures.
+    fn check_timeline(&self) {
+        let manifest: Value = serde_json::from_slice(&self.json).expect("JSON");
+        let bytes = std::fs::read(self.file("timeline.json")).expect("timeline.json");
+        let timeline: Value = serde_json::from_slice(&bytes).expect("JSON");
+        for same in ["duration_ms", "zero_at", "gaps", "tracks"] {
+            assert_eq!(timeline[same], manifest[same], "{same}");
+        }
+        let length =
+            |item: &Value| item["end_ms"].as_i64().expect("end_ms") - item["start_ms"].as_i64().expect("start_ms");
+        for track in ["video", "share"] {
+            let sum = |list: &str| {
+                let items = timeline[list].as_array().expect("a list");
+                items.iter().filter(|item| item["track"] == track).map(length).sum::<i64>()
+            };
+            assert_eq!(sum("filled"), sum("gaps"), "{track}: {timeline:#}");
         }
     }
 }
