@@ -651,6 +651,10 @@ impl Link {
 
     fn dial(&mut self, conn: Conn) {
         if self.ending.is_some() {
+            // Left waiting, it would be due again at once, and so on until the end.
+            if let Some(socket) = self.socket_mut(conn) {
+                socket.state = State::Idle;
+            }
             return;
         }
         let url = match conn {
