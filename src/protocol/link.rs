@@ -515,7 +515,7 @@ impl Link {
     fn media_answered(&mut self, now: Now, run: RunId, message: &Message<'_>) {
         if message.status_code != Some(0) {
             self.answered_no(now, run, message);
-        } else if message.payload_encrypted.as_ref().is_some_and(|flag| flag == &Value::Bool(true) || flag == 1) {
+        } else if message.is_encrypted() {
             self.outputs.push_back(Output::Close(run));
             let because = "Zoom encrypts this medium's payloads, in a way that is not documented".into();
             self.refused(now, run, because, Refusal::NotAvailable);
