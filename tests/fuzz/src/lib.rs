@@ -21,6 +21,20 @@ pub use rtms_recorder::{container, ffmpeg, ids, journal, media, output, protocol
 pub use libfuzzer_sys;
 
 use std::path::Path;
+use std::sync::LazyLock;
+
+/// Whether a target is to say what it does: `scripts/fuzz --reproduce` asks for it.
+pub static TRACE: LazyLock<bool> = LazyLock::new(|| std::env::var_os("FUZZ_TRACE").is_some());
+
+/// Prints a line if [`TRACE`] is on.
+#[macro_export]
+macro_rules! trace {
+    ($($args:tt)*) => {
+        if *$crate::TRACE {
+            eprintln!($($args)*);
+        }
+    };
+}
 
 /// Makes a binary out of the target of this name.
 #[macro_export]

@@ -80,6 +80,7 @@ impl Bench {
     }
 
     fn handle(&mut self, input: link::Input<'_>) {
+        crate::trace!("{:?} in {}", self.now, show(&input));
         let opened = if let link::Input::Opened(run) = input { Some(run) } else { None };
         let now = Now { instant: *START + self.now, unix_ms: 1000 };
         self.link.handle(now, input);
@@ -107,6 +108,7 @@ impl Bench {
     }
 
     fn carry_out(&mut self, output: Output, opened: Option<RunId>) {
+        crate::trace!("{:?} out {output:?}", self.now);
         assert!(!self.ended, "{output:?} after the end");
         match output {
             Output::Dial(run, url) => {
@@ -145,7 +147,10 @@ impl Bench {
                 assert!(self.lost.insert(run), "{run:?} was lost twice");
             }
             Output::Report(Report::Refused { .. }) => {}
-            Output::Ended(_) => self.ended = true,
+            Output::Ended(_) => {
+                self.ended = true;
+                self.sockets.clear();
+            }
         }
     }
 
@@ -190,7 +195,7 @@ impl Bench {
             }
         }
         for conn in [Conn::Signaling, Conn::Media(Medium::Audio), Conn::Media(Medium::Video)] {
-            if self.link.is_up(conn) {
+            if !self.ended && self.link.is_up(conn) {
                 let socket = self.sockets.get(&conn);
                 let is_open = socket.is_some_and(|(run, socket)| *socket == Socket::Open && self.connected.contains(run));
                 assert!(is_open, "{conn} counts as up: {socket:?}");
@@ -250,6 +255,13 @@ impl Bench {
             assert!(self.now - started <= limit, "{:?} of silence have not ended it", self.now - started);
         }
         panic!("it asks for ticks for ever");
+    }
+}
+
+fn show(input: &link::Input<'_>) -> String {
+    match input {
+        link::Input::Received(run, _, bytes) => format!("{run:?} {}", String::from_utf8_lossy(bytes)),
+        other => format!("{other:?}"),
     }
 }
 

@@ -165,6 +165,6 @@ pub fn seeds() -> Vec<Vec<u8>> {
         head(0, 2).raw(&run).raw(&[0, 0, 0]).raw(&push(20, 1)).raw(&push(20, 0)).0,
         head(1, 0).raw(&push(0, parts - 2)).raw(&[0, 9, 25]).raw(&hole).raw(&[0, 9, 15]).raw(&push(9, parts - 1)).0,
         head(0, 0).raw(&push(10, 2)).raw(&push(0, 3)).raw(&push(40, 4)).raw(&push(0, 5)).0,
-        head(0, 0).raw(&[0, 10, 50, 0]).chunk(&STREAMS[0][..200]).raw(&run).0,
+        head(0, 0).raw(&[0, 10, 50, 0]).chunk(&STREAMS[0]).raw(&run).0,
     ]
 }

@@ -101,6 +101,7 @@ pub fn run(data: &[u8]) {
     let chunks: Vec<Vec<u8>> = lines.chunks(lines.len().div_ceil(parts).max(1)).map(<[&[u8]]>::concat).collect();
 
     let (whole, media) = render(&settings, &[journal.clone()]);
+    crate::trace!("{settings:?} {parts}\n{}\n{whole:#?}", String::from_utf8_lossy(&journal));
     check(&whole, &media);
     let (again, same) = render(&settings, &chunks);
     assert_eq!(media, same, "chunks matter");
@@ -144,7 +145,8 @@ fn check(whole: &Whole, media: &Media) {
         assert_eq!(*length, samples, "the track of {user:?} ends elsewhere");
     }
     for frames in [&media.camera, &media.share] {
-        let last = frames.last().map_or(end, |frame| Pts(frame.pts.0 + frame.duration_ms));
+        let Some(last) = frames.last() else { continue };
+        let last = Pts(last.pts.0 + last.duration_ms);
         check_frames(frames, last);
         if end.0 <= MAX_JUMP_MS {
             assert_eq!(last, end, "the pictures end elsewhere");
