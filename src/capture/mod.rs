@@ -10,7 +10,7 @@ pub use socket::Dialer;
 use crate::clock;
 use crate::journal::{Journal, Note};
 use crate::protocol::link::{Ended, Input, Link, Now, Output, Report, RunId};
-use crate::protocol::message;
+use crate::protocol::message::{self, Medium};
 use crate::protocol::server_urls::ServerUrl;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use socket::{Received, Sockets};
@@ -57,6 +57,7 @@ pub async fn run(
     let mut dialling = FuturesUnordered::new();
     let mut summary = Summary::default();
     let mut commands_open = true;
+    let mut media_flow = false;
     loop {
         while let Some(output) = link.poll() {
             match output {
@@ -86,6 +87,10 @@ pub async fn run(
                     summary.bytes += bytes.len() as u64;
                     match message::peek_type(&bytes) {
                         Ok(kind) => {
+                            if !media_flow && Medium::of_msg_type(kind).is_some() {
+                                media_flow = true;
+                                tracing::info!(conn = %run.conn, "media flow");
+                            }
                             journal.append(now.unix_ms, run.conn.as_str(), &bytes);
                             link.handle(now, Input::Received(run, kind, &bytes));
                         }

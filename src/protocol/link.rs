@@ -166,7 +166,8 @@ pub struct Timing {
     pub drain: Duration,
     /// How long the state TERMINATING may last.
     pub terminating: Duration,
-    /// Silence after which a medium is taken to be the one that event 7 is about.
+    /// Silence after which a medium is taken to be the one that event 7 is about, and the age up to which signaling is
+    /// taken to have been connected after the interruption that Zoom tells of.
     pub suspicious: Duration,
 }
 
@@ -219,6 +220,7 @@ pub struct Link {
     identity: usize,
     url: ServerUrl,
     signaling: Socket,
+    signaling_up_since: Option<Instant>,
     media: Vec<MediumSocket>,
     runs: u32,
     /// Since when nothing has been up.
@@ -305,6 +307,7 @@ impl Link {
             identity: 0,
             url,
             signaling: Socket::new(Conn::Signaling),
+            signaling_up_since: None,
             runs: 0,
             alone_since: Some(now.instant),
             ending: None,
@@ -330,7 +333,11 @@ impl Link {
                 self.url = url;
                 self.restart_signaling(now, "a newer start event named another server", CloseMedia::Now);
             }
-            Input::Interrupted => self.restart_signaling(now, "rtms_interrupted", CloseMedia::Later),
+            // Several come for one interruption, and late; what is being mended already is left alone.
+            Input::Interrupted if self.signaling_is_settled(now) => {
+                self.restart_signaling(now, "rtms_interrupted", CloseMedia::Later);
+            }
+            Input::Interrupted => {}
             Input::StopEvent(reason) => self.end(now, EndSource::Event, reason),
             Input::Tick => {}
         }
@@ -486,6 +493,7 @@ impl Link {
             return;
         }
         self.up(now, run, String::new());
+        self.signaling_up_since = Some(now.instant);
         let urls = message.media_server.as_ref().and_then(|server| server.get("server_urls"));
         let share = self.media.iter().any(|m| m.medium == Medium::Share);
         self.outputs.push_back(Output::Send(run, message::event_subscription(share)));
@@ -557,7 +565,9 @@ impl Link {
             Some(INTERRUPTED) if reason == Some(DATA_CONNECTION_INTERRUPTED) => {
                 self.redial_silent_media(now, "stream state 2, reason 14");
             }
-            Some(INTERRUPTED) => self.restart_signaling(now, "stream state 2", CloseMedia::Later),
+            Some(INTERRUPTED) if self.signaling_is_settled(now) => {
+                self.restart_signaling(now, "stream state 2", CloseMedia::Later);
+            }
             _ => {}
         }
     }
@@ -568,6 +578,12 @@ impl Link {
             None => self.ending = Some((Ended { source, reason }, now.instant + self.settings.timing.drain)),
         }
         self.terminating_until = None;
+    }
+
+    /// Whether signaling has been up for longer than news of its last interruption takes.
+    fn signaling_is_settled(&self, now: Now) -> bool {
+        let settled = |since: Instant| now.instant.saturating_duration_since(since) >= self.settings.timing.suspicious;
+        self.signaling.is_up() && self.signaling_up_since.is_some_and(settled)
     }
 
     /// Closes signaling and dials it anew. Media go on until then, or are closed too.

@@ -341,3 +341,16 @@ fn media_without_an_answer_to_the_handshake_count_as_one() {
     assert_eq!(sent(&outputs), [(Conn::Signaling, 7)]);
     assert!(zoom.link.is_up(AUDIO));
 }
+
+#[test]
+fn many_interruptions_at_once_are_one() {
+    let mut zoom = Bench::new(&[Medium::Audio], &["meeting_uuid"]);
+    zoom.all_up();
+    assert!(zoom.input(Input::Interrupted).is_empty(), "signaling has only just been connected");
+    zoom.now = Duration::from_secs(10);
+    let again = dialled(&zoom.input(Input::Interrupted));
+    assert_eq!(again.len(), 1);
+    assert!(zoom.input(Input::Interrupted).is_empty());
+    zoom.accept(again[0]);
+    assert!(zoom.input(Input::Interrupted).is_empty());
+}

@@ -4,7 +4,7 @@
 //! recording is assembled; until then no child has to live for it.
 
 use super::Error;
-use crate::container::annexb::Splitter;
+use crate::container::flv;
 use crate::container::matroska::{self, TrackSettings, Writer};
 use crate::ffmpeg::{Child, Ffmpeg, Output, args};
 use crate::media::{AccessUnit, PictureCodec, Pts, Timestamp, TrackKey};
@@ -130,23 +130,32 @@ pub(super) struct PictureFile {
     writer: Writer,
     buffer: Vec<u8>,
     canvas: Size,
-    slate: Option<Slate>,
+    slate: Option<Bytes>,
     encoding: Option<Encoding>,
     /// Of the first picture or slate, as RFC 6381 writes it.
     codec: Option<String>,
     encoded: u64,
+    /// Pictures that the encoder could not decode.
+    undecodable: u64,
 }
 
-struct Slate {
-    data: Bytes,
+/// What a file holds.
+pub(super) struct Written {
+    /// Of the first picture or slate, as RFC 6381 writes it.
+    pub(super) codec: Option<String>,
+    /// Pictures that were encoded anew.
+    pub(super) encoded: u64,
+    /// Pictures that could not be decoded for it; the ones before are shown for longer.
+    pub(super) undecodable: u64,
 }
 
 /// A run of pictures on its way through an encoder.
 struct Encoding {
-    child: Child,
+    /// `None` once its input has ended.
+    child: Option<Child>,
     codec: PictureCodec,
     input: Writer,
-    output: Splitter,
+    output: flv::Reader,
     /// The frames that the encoder has been given and has not returned.
     waiting: VecDeque<(Pts, i64)>,
 }
@@ -158,7 +167,7 @@ impl PictureFile {
             Writer::new(TrackSettings { codec: PictureCodec::H264, width: canvas.width, height: canvas.height });
         let mut buffer = Vec::new();
         writer.header(&mut buffer);
-        Ok(Self { file, writer, buffer, canvas, slate: None, encoding: None, codec: None, encoded: 0 })
+        Ok(Self { file, writer, buffer, canvas, slate: None, encoding: None, codec: None, encoded: 0, undecodable: 0 })
     }
 
     /// Writes frames in order. The very last one of the track says how long it is shown.
@@ -187,12 +196,13 @@ impl PictureFile {
         self.flush().await
     }
 
-    /// Ends the file. Returns the codec of the track and how many pictures were encoded.
-    pub(super) async fn finish(mut self) -> Result<(Option<String>, u64), Error> {
+    /// Ends the file.
+    pub(super) async fn finish(mut self) -> Result<Written, Error> {
         self.end_encoding().await?;
         self.flush().await?;
         self.file.flush().await.map_err(|source| Error::write("the picture track", source))?;
-        Ok((self.codec, self.encoded))
+        let Self { codec, encoded, undecodable, .. } = self;
+        Ok(Written { codec, encoded, undecodable })
     }
 
     fn put(&mut self, pts: Pts, is_key: bool, duration_ms: Option<i64>, data: &[u8]) -> Result<(), Error> {
@@ -213,9 +223,9 @@ impl PictureFile {
     async fn slate(&mut self, ffmpeg: &Ffmpeg) -> Result<Bytes, Error> {
         if self.slate.is_none() {
             let data = ffmpeg.run("making a slate", &args::slate(self.canvas()), SLATE_GRACE).await?;
-            self.slate = Some(Slate { data });
+            self.slate = Some(data);
         }
-        Ok(self.slate.as_ref().map(|slate| slate.data.clone()).unwrap_or_default())
+        Ok(self.slate.clone().unwrap_or_default())
     }
 
     fn canvas(&self) -> args::Canvas {
@@ -240,59 +250,71 @@ impl PictureFile {
                 let child = ffmpeg.spawn("encoding pictures", &args::encode(codec, self.canvas()), Output::Collect)?;
                 let track = TrackSettings { codec, width: self.canvas.width, height: self.canvas.height };
                 let mut encoding = Encoding {
-                    child,
+                    child: Some(child),
                     codec,
                     input: Writer::new(track),
-                    output: Splitter::default(),
+                    output: flv::Reader::default(),
                     waiting: VecDeque::new(),
                 };
                 let mut header = Vec::new();
                 encoding.input.header(&mut header);
-                encoding.child.write(&header).await?;
+                encoding.write(&header).await?;
                 self.encoding.insert(encoding)
             }
         };
         let mut bytes = Vec::with_capacity(data.len() + 32);
         encoding.input.write(&matroska::Frame { pts, is_key, duration_ms: None, data }, &mut bytes)?;
         encoding.waiting.push_back((pts, duration_ms));
-        encoding.child.write(&bytes).await?;
-        encoding.output.push(&encoding.child.take_output());
-        let mut ready = Vec::new();
-        while let Some(unit) = encoding.output.next_unit() {
-            ready.push((encoding.waiting.pop_front(), unit));
-        }
-        for (at, unit) in ready {
-            self.put_encoded(at, &unit)?;
-        }
-        Ok(())
+        let output = encoding.write(&bytes).await?;
+        self.take_encoded(&output)
     }
 
     async fn end_encoding(&mut self) -> Result<(), Error> {
-        let Some(mut encoding) = self.encoding.take() else { return Ok(()) };
-        let rest = encoding.child.finish(GRACE).await?;
-        encoding.output.push(&rest);
-        while let Some(unit) = encoding.output.next_unit() {
-            self.put_encoded(encoding.waiting.pop_front(), &unit)?;
-        }
-        if let Some(unit) = encoding.output.finish() {
-            self.put_encoded(encoding.waiting.pop_front(), &unit)?;
-        }
-        if !encoding.waiting.is_empty() {
-            tracing::warn!(
-                pictures = encoding.waiting.len(),
-                "pictures could not be decoded; the ones before are held"
-            );
-        }
+        let Some(encoding) = &mut self.encoding else { return Ok(()) };
+        let rest = encoding.end().await?;
+        self.take_encoded(&rest)?;
+        self.encoding = None;
         Ok(())
     }
 
-    fn put_encoded(&mut self, at: Option<(Pts, i64)>, unit: &crate::container::annexb::Unit) -> Result<(), Error> {
-        let Some((pts, duration_ms)) = at else {
-            return Err(Error::Encoder("more pictures came out of the encoder than went in"));
-        };
-        self.encoded += 1;
-        // Each says its duration: which one is the track's last is not known here, and it does no harm.
-        self.put(pts, unit.is_key, Some(duration_ms), &unit.data)
+    /// Writes what the encoder has returned. A picture that it could not decode is missing from that: the one before is
+    /// shown for longer.
+    fn take_encoded(&mut self, output: &[u8]) -> Result<(), Error> {
+        let Some(encoding) = &mut self.encoding else { return Ok(()) };
+        encoding.output.push(output);
+        let mut ready = Vec::new();
+        while let Some(picture) = encoding.output.next_picture()? {
+            let duration_ms = loop {
+                match encoding.waiting.pop_front() {
+                    Some((pts, duration_ms)) if pts == picture.pts => break duration_ms,
+                    Some((pts, _)) if pts < picture.pts => self.undecodable += 1,
+                    _ => return Err(Error::Encoder("the encoder returned a picture that it was not given")),
+                }
+            };
+            ready.push((picture, duration_ms));
+        }
+        for (picture, duration_ms) in ready {
+            self.encoded += 1;
+            // Each says its duration: which one is the track's last is not known here, and it does no harm.
+            self.put(picture.pts, picture.is_key, Some(duration_ms), &picture.data)?;
+        }
+        Ok(())
+    }
+}
+
+impl Encoding {
+    /// Feeds the encoder; returns what it has put out meanwhile.
+    async fn write(&mut self, bytes: &[u8]) -> Result<Bytes, Error> {
+        let Some(child) = &mut self.child else { return Ok(Bytes::new()) };
+        child.write(bytes).await?;
+        Ok(child.take_output())
+    }
+
+    async fn end(&mut self) -> Result<Bytes, Error> {
+        match self.child.take() {
+            Some(child) => Ok(child.finish(GRACE).await?),
+            None => Ok(Bytes::new()),
+        }
     }
 }
 

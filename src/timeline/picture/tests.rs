@@ -357,14 +357,14 @@ fn sharing_again_without_the_mark_is_seen_by_its_pictures() {
 }
 
 #[test]
-fn rare_pictures_are_no_holes() {
-    let mut play = Play::camera();
-    play.track.interval_ms = 1000;
+fn shared_images_once_a_second_are_no_holes() {
+    let mut play = Play::new(Mode::Share, EncodePolicy::Auto);
     let jpeg = Bytes::from(jpeg(1280, 720));
     for i in 0..10 {
-        play.push(i * 1001, &jpeg);
+        play.push(i * 1010, &jpeg);
     }
-    let (frames, summary) = play.finish(10_010);
+    assert_eq!(play.track.last_end(), Pts(10_090));
+    let (frames, summary) = play.finish(10_090);
     assert_eq!((slates(&frames), summary.missing), (vec![], Missing::default()));
 }
 
