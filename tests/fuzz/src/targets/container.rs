@@ -1,16 +1,16 @@
-//! Matroska as it is written, read back; and an encoder's Annex B, cut up.
+//! Matroska as it is written, read back; and FLV as an encoder writes it, read.
 
 use crate::input::{Input, Seed};
-use rtms_recorder::container::annexb::{Splitter, Unit};
+use rtms_recorder::container::flv::{Picture, Reader};
 use rtms_recorder::container::matroska::{Error, Frame, TrackSettings, Writer};
 use rtms_recorder::media::{PictureCodec, Pts};
 
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
-    if input.flag() {
-        matroska(&mut input);
-    } else {
-        annexb(&mut input);
+    match input.below(3) {
+        0 => any_flv(&mut input),
+        1 => matroska(&mut input),
+        _ => written_flv(&mut input),
     }
 }
 
@@ -89,67 +89,101 @@ fn read(mut bytes: &[u8]) -> Vec<Read> {
     frames
 }
 
-/// Any bytes in any pieces: the same units, and together all of it but the delimiters.
-fn annexb(input: &mut Input) {
+/// Any bytes in any pieces: the same pictures, and the same error if there is one.
+fn any_flv(input: &mut Input) {
     let sizes = input.chunk();
-    let data = input.rest();
-    let whole = split(data, &[]);
-    assert_eq!(split(data, sizes), whole, "pieces matter");
-    assert_eq!(whole, expected_units(data));
+    let data = [if input.flag() { &FLV_HEADER[..] } else { &[] }, input.rest()].concat();
+    let whole = read_flv(&data, &[]);
+    assert_eq!(read_flv(&data, sizes), whole, "pieces matter");
+    for picture in whole.0 {
+        assert!(u32::try_from(picture.pts.0).is_ok());
+        assert!(picture.data.is_empty() || picture.data.starts_with(&START_CODE));
+    }
 }
 
-fn split(mut data: &[u8], sizes: &[u8]) -> Vec<Unit> {
-    let mut splitter = Splitter::default();
-    let mut units = Vec::new();
-    for &size in sizes {
-        let (now, later) = data.split_at(usize::from(size).min(data.len()));
-        splitter.push(now);
-        units.extend(std::iter::from_fn(|| splitter.next_unit()));
+const FLV_HEADER: [u8; 13] = *b"FLV\x01\x01\0\0\0\x09\0\0\0\0";
+const START_CODE: [u8; 4] = [0, 0, 0, 1];
+
+/// Pictures and whether it ended with an error.
+fn read_flv(mut data: &[u8], sizes: &[u8]) -> (Vec<Picture>, bool) {
+    let mut reader = Reader::default();
+    let mut pictures = Vec::new();
+    for size in sizes.iter().map(|&size| usize::from(size)).chain([usize::MAX]) {
+        let (now, later) = data.split_at(size.min(data.len()));
         data = later;
+        reader.push(now);
+        loop {
+            match reader.next_picture() {
+                Ok(Some(picture)) => pictures.push(picture),
+                Ok(None) => break,
+                Err(_) => return (pictures, true),
+            }
+        }
     }
-    splitter.push(data);
-    units.extend(std::iter::from_fn(|| splitter.next_unit()));
-    units.extend(splitter.finish());
-    units
+    (pictures, false)
 }
 
-/// The same, plainly: a delimiter is a start code, its header and one byte more.
-fn expected_units(data: &[u8]) -> Vec<Unit> {
-    let mut units = Vec::new();
-    let (mut begin, mut at, mut is_key) = (0, 0, false);
-    let mut take = |from: usize, to: usize, is_key: &mut bool| {
-        let is_key = std::mem::take(is_key);
-        if from < to {
-            units.push(Unit { is_key, data: data[from..to].to_vec().into() });
-        }
-    };
-    while let Some(&[a, b, c, header, _]) = data.get(at..at + 5) {
-        match ([a, b, c], header & 0x1f) {
-            ([0, 0, 1], 9) => {
-                let long = at > begin && data[at - 1] == 0;
-                take(begin, at - usize::from(long), &mut is_key);
-                begin = at + 5;
-                at = begin;
+/// Pictures as an encoder writes them, in any pieces, are read as they were.
+fn written_flv(input: &mut Input) {
+    let sizes = input.chunk();
+    let mut file = FLV_HEADER.to_vec();
+    let mut expected = Vec::new();
+    let mut sets = Vec::new();
+    while !input.is_empty() && expected.len() < 50 {
+        let pts = input.i64() as u32;
+        match input.u8() % 4 {
+            0 => tag(&mut file, 18, pts, input.chunk()),
+            1 => {
+                let (sps, pps) = (input.chunk(), input.chunk());
+                let sized = |set: &[u8]| [&[0, set.len() as u8], set].concat();
+                let record = [&[1, 100, 0, 40, 0xff, 0xe1][..], &sized(sps), &[1], &sized(pps)].concat();
+                tag(&mut file, 9, pts, &[&[0x17, 0, 0, 0, 0], &record[..]].concat());
+                sets = [&START_CODE, sps, &START_CODE, pps].concat();
             }
-            ([0, 0, 1], kind) => {
-                is_key |= kind == 5;
-                at += 3;
+            kind => {
+                let is_key = kind == 2;
+                let mut body = vec![if is_key { 0x17 } else { 0x27 }, 1, 0, 0, 0];
+                let mut data = if is_key { sets.clone() } else { Vec::new() };
+                for _ in 0..input.below(4) {
+                    let nal = input.chunk();
+                    body.extend([0, 0, 0, nal.len() as u8]);
+                    body.extend(nal);
+                    data.extend([&START_CODE, nal].concat());
+                }
+                tag(&mut file, 9, pts, &body);
+                expected.push(Picture { pts: Pts(pts.into()), is_key, data: data.into() });
             }
-            _ => at += 1,
         }
     }
-    take(begin, data.len(), &mut is_key);
-    units
+    assert_eq!(read_flv(&file, sizes), (expected, false));
+}
+
+fn tag(file: &mut Vec<u8>, kind: u8, pts: u32, body: &[u8]) {
+    let [high, time @ ..] = pts.to_be_bytes();
+    let [_, size @ ..] = (body.len() as u32).to_be_bytes();
+    file.push(kind);
+    file.extend(size);
+    file.extend(time);
+    file.extend([high, 0, 0, 0]);
+    file.extend(body);
+    file.extend((body.len() as u32 + 11).to_be_bytes());
 }
 
 pub fn seeds() -> Vec<Vec<u8>> {
     let frame = |step: u8, flags: &[u8]| [&[0, step][..], flags, &[3, 7, 8, 9]].concat();
     let frames = [frame(0, &[1, 0]), frame(40, &[0, 0]), frame(40, &[0, 1, 0, 40]), frame(10, &[1, 1, 1, 1])].concat();
-    let units = b"\0\0\0\x01\x09\xf0\0\0\0\x01\x67sps\0\0\0\x01\x68pps\0\0\x01\x65slice\0\0\x01\x09\x30\0\0\x01\x41next";
+    let mut flv = Vec::new();
+    tag(&mut flv, 18, 0, b"about it");
+    tag(&mut flv, 9, 0, b"\x17\0\0\0\0\x01\x64\0\x28\xff\xe1\0\x02\x67A\x01\0\x02\x68B");
+    tag(&mut flv, 9, 7300, b"\x17\x01\0\0\0\0\0\0\x02\x65C");
+    tag(&mut flv, 9, 0x0123_4567, b"\x27\x01\0\0\0\0\0\0\x02\x41D\0\0\0\x01E");
+    let written = Seed::default().u8(2).chunk(&[9, 30, 1]).raw(&[0, 0, 0, 0, 0, 0, 0, 0, 1]).chunk(b"gA").chunk(b"hB");
+    let written = written.raw(&[0, 0, 0, 0, 0, 0, 9, 9, 2, 2]).chunk(b"eC").chunk(b"");
     vec![
         Seed::default().raw(&[1, 0, 5, 0, 2, 208]).raw(&frames).raw(&[0, 220, 0xf0, 0, 0, 0, 1, 1]).0,
         Seed::default().raw(&[1, 2, 5, 0, 2, 208]).raw(&frames).0,
-        Seed::default().u8(0).chunk(&[1; 60]).raw(units).0,
-        Seed::default().u8(0).chunk(&[7, 3, 20]).raw(&units.repeat(3)).0,
+        Seed::default().u8(0).chunk(&[1; 60]).u8(1).raw(&flv).0,
+        Seed::default().u8(0).chunk(&[7, 3, 20]).u8(0).raw(&FLV_HEADER).raw(&flv).0,
+        written.0,
     ]
 }

@@ -117,8 +117,5 @@ nonsense
 {"t":3,"c""#;
     let lines = Seed::default().raw(&[1, 1, 2, 0]).chunk(br#"{"msg_type":14,"content":{"data":"AAEC"}}"#);
     let lines = lines.raw(&[2, 0]).chunk(b"{\"t\":1,\"c\":\"x\"").raw(&[3, 1, 0, 1]).chunk(b"\xff\0");
-    vec![
-        Seed::default().u8(0).raw(journal).0,
-        lines.raw(&[0, 3, 1]).chunk(b" { \"a\" :\n {} } ").0,
-    ]
+    vec![Seed::default().u8(0).raw(journal).0, lines.raw(&[0, 3, 1]).chunk(b" { \"a\" :\n {} } ").0]
 }

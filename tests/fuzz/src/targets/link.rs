@@ -197,7 +197,8 @@ impl Bench {
         for conn in [Conn::Signaling, Conn::Media(Medium::Audio), Conn::Media(Medium::Video)] {
             if !self.ended && self.link.is_up(conn) {
                 let socket = self.sockets.get(&conn);
-                let is_open = socket.is_some_and(|(run, socket)| *socket == Socket::Open && self.connected.contains(run));
+                let is_open =
+                    socket.is_some_and(|(run, socket)| *socket == Socket::Open && self.connected.contains(run));
                 assert!(is_open, "{conn} counts as up: {socket:?}");
             }
         }
@@ -212,8 +213,12 @@ impl Bench {
 
     /// News of any socket there ever was, as they come when it was closed meanwhile.
     fn stale(&mut self, input: &mut Input) {
-        let old: Vec<RunId> =
-            self.runs.iter().copied().filter(|run| self.sockets.get(&run.conn).is_none_or(|(now, _)| now != run)).collect();
+        let old: Vec<RunId> = self
+            .runs
+            .iter()
+            .copied()
+            .filter(|run| self.sockets.get(&run.conn).is_none_or(|(now, _)| now != run))
+            .collect();
         if old.is_empty() {
             return;
         }

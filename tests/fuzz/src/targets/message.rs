@@ -40,9 +40,9 @@ fn message(bytes: &[u8]) {
         let plain = |value: &Value| matches!(value, Value::Null | Value::String(_) | Value::Number(_));
         let content_reads = match object.get("content") {
             None | Some(Value::Null | Value::String(_)) => true,
-            Some(Value::Object(content)) => ["data", "user_id", "user_name", "channel_id"]
-                .iter()
-                .all(|key| content.get(*key).is_none_or(plain)),
+            Some(Value::Object(content)) => {
+                ["data", "user_id", "user_name", "channel_id"].iter().all(|key| content.get(*key).is_none_or(plain))
+            }
             Some(_) => false,
         };
         // Repeated keys are gone in this text.

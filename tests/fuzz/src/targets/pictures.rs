@@ -76,11 +76,8 @@ pub fn run(data: &[u8]) {
     if (last_end..=Pts(last_end.0.saturating_add(MAX_JUMP_MS))).contains(&asked) {
         assert_eq!(summary.end, asked.max(Pts(0)));
     }
-    let outages = Outages {
-        disk: spans(&mut input, at),
-        connection: spans(&mut input, at),
-        paused: spans(&mut input, at),
-    };
+    let outages =
+        Outages { disk: spans(&mut input, at), connection: spans(&mut input, at), paused: spans(&mut input, at) };
     check_gaps(&summary, &outages);
 }
 

@@ -180,7 +180,10 @@ fn decoder(input: &mut Input) {
         assert_eq!(made, whole);
     } else {
         // A sample more for each run that ends between two.
-        assert!(made * per_ms >= exact && made * per_ms <= exact + packets * per_ms, "{made} out of {whole} at {rate:?}");
+        assert!(
+            made * per_ms >= exact && made * per_ms <= exact + packets * per_ms,
+            "{made} out of {whole} at {rate:?}"
+        );
     }
 }
 
@@ -261,7 +264,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         let packets = [&[4, 1, 2, 3, 4, 100, 0][..], &[0, 200, 0], &[3, 1, 2, 3, 40, 190, 255], &[0, 10, 0]].concat();
         seeds.push(Seed::default().raw(&[2, rate, rate]).raw(&packets).0);
     }
-    let clock = [&[0, 20, 2, 100][..], &[0, 20, 0, 100], &[0, 100, 2, 100], &[0, 20, 1, 255], &[0, 50, 2, 255]].concat();
+    let clock =
+        [&[0, 20, 2, 100][..], &[0, 20, 0, 100], &[0, 100, 2, 100], &[0, 20, 1, 255], &[0, 50, 2, 255]].concat();
     seeds.push(Seed::default().raw(&[3, 0, 0]).raw(&clock).0);
     seeds
 }
