@@ -359,7 +359,7 @@ impl Link {
             .filter_map(|socket| socket.deadline(timing))
             .chain(self.ending.map(|(_, until)| until))
             .chain(self.terminating_until)
-            .chain(self.alone_since.map(|since| since + timing.give_up))
+            .chain(self.alone_since.filter(|_| self.ending.is_none()).map(|since| since + timing.give_up))
             .min()
     }
 
