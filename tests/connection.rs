@@ -161,7 +161,6 @@ async fn a_stream_that_stopped_before_it_started_is_not_recorded() {
 
 /// Zoom repeats events for an hour. One from before the connection says nothing about it.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a late rtms_interrupted still tears down the connection that was made after it"]
 async fn an_interrupted_event_from_before_the_connection_disturbs_nothing() {
     let home = Home::new();
     let recorder = home.start().await;

@@ -328,12 +328,12 @@ impl Recorder {
         Ok(())
     }
 
-    async fn interrupted(&self, stream_id: &StreamId, delivery: &Delivery) {
+    async fn interrupted(&self, stream_id: &StreamId, event_ts: i64, delivery: &Delivery) {
         let stream = self.stream(stream_id);
         let stream = stream.lock().await;
         if let Some(live) = &stream.live {
             live.journal.append(delivery.received_ms, crate::journal::EVENT, &delivery.body);
-            live.commands.send(Command::Interrupted).await.ok();
+            live.commands.send(Command::Interrupted(event_ts)).await.ok();
         }
     }
 
@@ -376,8 +376,8 @@ impl Receiver for Recorder {
                 Event::Stopped { stream, event_ts, stop_reason } => {
                     self.stopped(&stream.stream_id, event_ts, stop_reason, &delivery).await
                 }
-                Event::Interrupted { stream, .. } => {
-                    self.interrupted(&stream.stream_id, &delivery).await;
+                Event::Interrupted { stream, event_ts } => {
+                    self.interrupted(&stream.stream_id, event_ts, &delivery).await;
                     Ok(())
                 }
                 Event::Other { name } => {

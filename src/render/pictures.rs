@@ -13,7 +13,7 @@ use crate::timeline::admit::Admission;
 use crate::timeline::clock::{Clock, Place};
 use crate::timeline::gaps::Missing;
 use crate::timeline::h264::{NalKind, nals};
-use crate::timeline::image::Size;
+use crate::timeline::image::{self, Size};
 use crate::timeline::picture::{Frame, Settings, Track, What};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -153,7 +153,7 @@ pub(super) struct Written {
 struct Encoding {
     /// `None` once its input has ended.
     child: Option<Child>,
-    codec: PictureCodec,
+    track: TrackSettings,
     input: Writer,
     output: flv::Reader,
     /// The frames that the encoder has been given and has not returned.
@@ -241,17 +241,19 @@ impl PictureFile {
         duration_ms: i64,
         data: &[u8],
     ) -> Result<(), Error> {
-        if self.encoding.as_ref().is_some_and(|encoding| encoding.codec != codec) {
+        // A decoder takes a JPG of less than 3/4 of the height that its track announces for half of an interlaced one.
+        let size = image::size(data).unwrap_or(self.canvas);
+        let track = TrackSettings { codec, width: size.width, height: size.height };
+        if self.encoding.as_ref().is_some_and(|encoding| encoding.track != track) {
             self.end_encoding().await?;
         }
         let encoding = match &mut self.encoding {
             Some(encoding) => encoding,
             None => {
                 let child = ffmpeg.spawn("encoding pictures", &args::encode(codec, self.canvas()), Output::Collect)?;
-                let track = TrackSettings { codec, width: self.canvas.width, height: self.canvas.height };
                 let mut encoding = Encoding {
                     child: Some(child),
-                    codec,
+                    track,
                     input: Writer::new(track),
                     output: flv::Reader::default(),
                     waiting: VecDeque::new(),
@@ -273,7 +275,7 @@ impl PictureFile {
         let Some(encoding) = &mut self.encoding else { return Ok(()) };
         let rest = encoding.end().await?;
         self.take_encoded(&rest)?;
-        self.encoding = None;
+        self.undecodable += self.encoding.take().map_or(0, |encoding| encoding.waiting.len() as u64);
         Ok(())
     }
 
