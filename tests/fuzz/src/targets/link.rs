@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+const UNIX_MS: i64 = 1_795_000_000_000;
+
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// What the driver would have of a connection that was not closed.
@@ -63,7 +65,7 @@ impl Bench {
             stream_id: StreamId::new("s"),
             signature: "f00".into(),
         });
-        let now = Now { instant: *START, unix_ms: 0 };
+        let now = Now { instant: *START, unix_ms: UNIX_MS };
         let mut bench = Self {
             link: Link::new(settings, identities.collect(), url(&hosts, "wss://a.zoom.us"), now),
             hosts,
@@ -79,11 +81,14 @@ impl Bench {
         bench
     }
 
+    fn now(&self) -> Now {
+        Now { instant: *START + self.now, unix_ms: UNIX_MS + self.now.as_millis() as i64 }
+    }
+
     fn handle(&mut self, input: link::Input<'_>) {
         crate::trace!("{:?} in {}", self.now, show(&input));
         let opened = if let link::Input::Opened(run) = input { Some(run) } else { None };
-        let now = Now { instant: *START + self.now, unix_ms: 1000 };
-        self.link.handle(now, input);
+        self.link.handle(self.now(), input);
         self.drain(opened);
     }
 
@@ -102,7 +107,7 @@ impl Bench {
             if deadline > *START + self.now {
                 return;
             }
-            self.link.handle(Now { instant: *START + self.now, unix_ms: 1000 }, link::Input::Tick);
+            self.link.handle(self.now(), link::Input::Tick);
         }
         panic!("its deadline stays in the past: a driver would spin");
     }
@@ -181,7 +186,10 @@ impl Bench {
                 let to = url(&self.hosts, to);
                 self.handle(link::Input::Restarted(to));
             }
-            12 if input.u8() < 128 => self.handle(link::Input::Interrupted),
+            12 if input.u8() < 128 => {
+                let event_ts = self.now().unix_ms.saturating_add(input.pick(&[0, -5000, 5000]));
+                self.handle(link::Input::Interrupted(event_ts));
+            }
             12 if input.u8() < 64 => self.handle(link::Input::StopEvent(Some(6))),
             13 => self.wait(),
             _ => {

@@ -229,15 +229,19 @@ fn clock(input: &mut Input) {
     assert!(passed.windows(2).all(|pair| pair[0].1 < pair[1].1), "packets changed places");
     assert!(passed.iter().all(|&(time, index)| asked[index] == time));
 
+    crate::trace!("zero {zero}, {policy:?}, pauses {:?}", clock.pauses());
+    // Beyond that, differences saturate.
+    asked.retain(|now| now.0.checked_sub(zero).is_some_and(|ms| ms.abs() < 1 << 50));
     asked.sort_unstable();
+    for &now in &asked {
+        crate::trace!("{now:?} {:?} {:?}", clock.place(now), clock.pts(now));
+    }
     assert!(asked.windows(2).all(|pair| clock.pts(pair[0]) <= clock.pts(pair[1])), "time goes back");
     for now in asked {
         match clock.place(now) {
             Place::At(pts) => {
                 assert!(pts.0 >= 0 && now.0 >= zero && pts == clock.pts(now));
-                if now.0.saturating_sub(zero) < 1 << 50 {
-                    assert_eq!(clock.timestamp(pts), now);
-                }
+                assert_eq!(clock.timestamp(pts), now);
             }
             Place::BeforeZero => assert!(now.0 < zero),
             Place::Paused => assert_eq!(policy, PausePolicy::Cut),
