@@ -9,7 +9,7 @@ pub use socket::Dialer;
 
 use crate::clock;
 use crate::journal::{Journal, Note};
-use crate::protocol::link::{Ended, Input, Link, Now, Output, Report, RunId};
+use crate::protocol::link::{Conn, Ended, Input, Link, Now, Output, Report, RunId};
 use crate::protocol::message::{self, Medium};
 use crate::protocol::server_urls::ServerUrl;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -141,39 +141,55 @@ fn note(link: &Link, report: &Report) -> Note {
     }
 }
 
-/// What is logged of connections: late, since the end of a stream is often seen only after its sockets are closed.
+/// What is logged of connections that were up: late, since the end of a stream is often seen only after its sockets are
+/// closed.
 #[derive(Default)]
-struct LateLog(VecDeque<(Instant, Report)>);
+struct LateLog {
+    waiting: VecDeque<(Instant, Report)>,
+    been_up: Vec<Conn>,
+}
 
 impl LateLog {
     const DELAY: Duration = Duration::from_secs(1);
 
     fn push(&mut self, report: Report) {
-        self.0.push_back((Instant::now() + Self::DELAY, report));
+        let (Report::Connected(run, _) | Report::Lost(run, _) | Report::Refused { run, .. }) = &report;
+        if !self.been_up.contains(&run.conn) {
+            if matches!(report, Report::Connected(..)) {
+                self.been_up.push(run.conn);
+            }
+            write_log(report);
+        } else {
+            self.waiting.push_back((Instant::now() + Self::DELAY, report));
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.0.front().map(|(at, _)| *at)
+        self.waiting.front().map(|(at, _)| *at)
     }
 
     /// Logs what is due.
     fn flush(&mut self) {
         let now = Instant::now();
         while self.deadline().is_some_and(|at| at <= now) {
-            let Some((_, report)) = self.0.pop_front() else { return };
-            match report {
-                Report::Connected(run, how) if how.is_empty() => {
-                    tracing::debug!(conn = %run.conn, run = run.run, "connected");
-                }
-                Report::Connected(run, how) => tracing::warn!(conn = %run.conn, run = run.run, "connected: {how}"),
-                Report::Lost(run, because) => {
-                    tracing::warn!(conn = %run.conn, run = run.run, because, "connection lost; connecting again at once");
-                }
-                Report::Refused { run, because, for_good } => {
-                    let next = if for_good { "recording goes on without it" } else { "trying again" };
-                    tracing::warn!(conn = %run.conn, run = run.run, because, "connection refused; {next}");
-                }
-            }
+            let Some((_, report)) = self.waiting.pop_front() else { return };
+            write_log(report);
+        }
+    }
+}
+
+fn write_log(report: Report) {
+    match report {
+        Report::Connected(run, how) if how.is_empty() => {
+            tracing::debug!(conn = %run.conn, run = run.run, "connected");
+        }
+        Report::Connected(run, how) => tracing::warn!(conn = %run.conn, run = run.run, "connected: {how}"),
+        Report::Lost(run, because) => {
+            tracing::warn!(conn = %run.conn, run = run.run, because, "connection lost; connecting again at once");
+        }
+        Report::Refused { run, because, for_good } => {
+            let next = if for_good { "recording goes on without it" } else { "trying again" };
+            tracing::warn!(conn = %run.conn, run = run.run, because, "connection refused; {next}");
         }
     }
 }

@@ -8,7 +8,6 @@ use crate::container::flv;
 use crate::container::matroska::{self, TrackSettings, Writer};
 use crate::ffmpeg::{Child, Ffmpeg, Output, args};
 use crate::media::{AccessUnit, PictureCodec, Pts, Timestamp, TrackKey};
-use crate::output::manifest::TrackSummary;
 use crate::timeline::admit::Admission;
 use crate::timeline::clock::{Clock, Place};
 use crate::timeline::gaps::Missing;
@@ -37,7 +36,6 @@ pub(super) struct PictureTrack {
     track: Track,
     any: bool,
     paused: u64,
-    shown_ms: i64,
     out: Vec<Frame>,
 }
 
@@ -49,7 +47,6 @@ impl PictureTrack {
             track: Track::new(settings),
             any: false,
             paused: 0,
-            shown_ms: 0,
             out: Vec::new(),
         }
     }
@@ -99,29 +96,14 @@ impl PictureTrack {
 
     /// What is ready to be written.
     pub(super) fn take(&mut self) -> Vec<Frame> {
-        let frames = std::mem::take(&mut self.out);
-        self.shown_ms += shown_ms(&frames);
-        frames
+        std::mem::take(&mut self.out)
     }
 
-    /// Fills the track up to `end`. Returns the rest to be written, what is missing, and a summary.
-    pub(super) fn finish(mut self, end: Pts) -> (Vec<Frame>, Missing, TrackSummary) {
+    /// Fills the track up to `end`. Returns its key, the rest to be written, and what is missing.
+    pub(super) fn finish(mut self, end: Pts) -> (TrackKey, Vec<Frame>, Missing) {
         let summary = self.track.finish(end, &mut self.out);
-        self.shown_ms += shown_ms(&self.out);
-        let missing_ms: i64 =
-            summary.missing.media.iter().chain(&summary.missing.key_frame).map(|span| span.ms()).sum();
-        let track = TrackSummary {
-            track: self.key,
-            received_ms: end.0.saturating_sub(missing_ms).max(0).unsigned_abs(),
-            filled_ms: missing_ms.clamp(0, end.0.max(0)).unsigned_abs(),
-            dropped_ms: 0,
-        };
-        (self.out, summary.missing, track)
+        (self.key, self.out, summary.missing)
     }
-}
-
-fn shown_ms(frames: &[Frame]) -> i64 {
-    frames.iter().filter(|frame| frame.what != What::Slate).map(|frame| frame.duration_ms).sum()
 }
 
 /// The file of a track.

@@ -154,10 +154,13 @@ impl Tracks {
             [(self.camera, Medium::Video, &mut ready.camera), (self.share, Medium::Share, &mut ready.share)]
         {
             if track.is_there() {
-                let (rest, missing, summary) = track.finish(end);
+                let (key, rest, missing) = track.finish(end);
                 frames.extend(rest);
-                gaps.extend(attribute(&summary.track, &missing, &outages(medium, &missing.media)));
-                tracks.push(summary);
+                let holes = attribute(&key, &missing, &outages(medium, &missing.media));
+                let filled_ms = holes.iter().map(|gap| gap.end.0 - gap.start.0).sum::<i64>().max(0).unsigned_abs();
+                let received_ms = end.0.max(0).unsigned_abs().saturating_sub(filled_ms);
+                tracks.push(TrackSummary { track: key, received_ms, filled_ms, dropped_ms: 0 });
+                gaps.extend(holes);
             }
         }
         let zero = there.contains(&true).then(|| clock.zero());

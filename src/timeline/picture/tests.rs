@@ -188,7 +188,7 @@ fn pictures_before_a_key_frame_are_a_gap() {
     let (frames, summary) = play.finish(600);
     assert_eq!(slates(&frames), [0]);
     assert_eq!(summary.counts.no_key_frame, 10);
-    assert_eq!(summary.missing, Missing { media: vec![], key_frame: vec![span(0, 400)] });
+    assert_eq!(summary.missing, Missing { media: vec![span(0, 400)], key_frame: vec![span(0, 400)] });
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_lost_connection_waits_for_a_key_frame() {
     let (frames, summary) = play.finish(600);
     assert!(slates(&frames).is_empty());
     assert_eq!(frames[4].duration_ms, 400 - 160);
-    assert_eq!(summary.missing, Missing { media: vec![], key_frame: vec![span(200, 400)] });
+    assert_eq!(summary.missing, Missing { media: vec![span(200, 400)], key_frame: vec![span(200, 400)] });
 }
 
 #[test]
