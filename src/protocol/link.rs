@@ -361,7 +361,7 @@ impl Link {
             .filter_map(|socket| socket.deadline(timing))
             .chain(self.ending.map(|(_, until)| until))
             .chain(self.terminating_until)
-            .chain(self.alone_since.map(|since| since + timing.give_up))
+            .chain(self.alone_since.filter(|_| self.ending.is_none()).map(|since| since + timing.give_up))
             .min()
     }
 
@@ -527,7 +527,7 @@ impl Link {
     fn media_answered(&mut self, now: Now, run: RunId, message: &Message<'_>) {
         if message.status_code != Some(0) {
             self.answered_no(now, run, message);
-        } else if message.payload_encrypted.as_ref().is_some_and(|flag| flag == &Value::Bool(true) || flag == 1) {
+        } else if message.is_encrypted() {
             self.outputs.push_back(Output::Close(run));
             let because = "Zoom encrypts this medium's payloads, in a way that is not documented".into();
             self.refused(now, run, because, Refusal::NotAvailable);
@@ -674,6 +674,10 @@ impl Link {
 
     fn dial(&mut self, conn: Conn) {
         if self.ending.is_some() {
+            // Left waiting, it would be due again at once, and so on until the end.
+            if let Some(socket) = self.socket_mut(conn) {
+                socket.state = State::Idle;
+            }
             return;
         }
         let url = match conn {

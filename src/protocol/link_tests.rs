@@ -282,6 +282,32 @@ fn a_stop_waits_for_the_sockets_and_gives_the_reason() {
 }
 
 #[test]
+fn a_dial_that_falls_due_while_the_stream_ends_is_not_waited_for() {
+    let mut zoom = Bench::new(&[Medium::Audio, Medium::Video], &["meeting_uuid"]);
+    let signaling = zoom.first();
+    let media = dialled(&zoom.accept(signaling));
+    zoom.accept(media[0]);
+    zoom.input(Input::Failed(media[1], "refused".into()));
+    zoom.input(Input::StopEvent(Some(6)));
+    zoom.now = Duration::from_millis(500);
+    zoom.input(Input::Tick);
+    assert_eq!(zoom.link.deadline(), Some(zoom.start + Duration::from_secs(3)), "the end of the drain");
+    assert!(ended(&zoom.wait()).is_some());
+}
+
+#[test]
+fn giving_up_is_not_waited_for_once_the_stream_ends() {
+    let mut zoom = Bench::new(&[Medium::Audio], &["meeting_uuid"]);
+    zoom.first();
+    zoom.now = Duration::from_secs(119);
+    zoom.input(Input::StopEvent(Some(6)));
+    zoom.now = Duration::from_secs(120);
+    zoom.input(Input::Tick);
+    assert_eq!(zoom.link.deadline(), Some(zoom.start + Duration::from_secs(122)), "the end of the drain");
+    assert_eq!(ended(&zoom.wait()).map(|ended| ended.source), Some(EndSource::Event));
+}
+
+#[test]
 fn terminating_is_bounded_and_interruptions_reconnect() {
     let mut zoom = Bench::new(&[Medium::Audio, Medium::Video], &["meeting_uuid"]);
     let runs = zoom.all_up();

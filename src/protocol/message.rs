@@ -5,7 +5,7 @@
 
 use super::tolerant;
 use crate::ids::{MeetingId, StreamId};
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -118,8 +118,16 @@ pub fn peek_type(bytes: &[u8]) -> Result<i64, serde_json::Error> {
         #[serde(default, deserialize_with = "tolerant::int")]
         msg_type: Option<i64>,
     }
-    let head: Head = serde_json::from_slice(bytes)?;
+    let head: Head = object(bytes)?;
     Ok(head.msg_type.unwrap_or_default())
+}
+
+/// Reads a JSON object; serde alone would take an array of the fields for one too.
+fn object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, serde_json::Error> {
+    match bytes.trim_ascii_start() {
+        [b'[', ..] => Err(de::Error::invalid_type(Unexpected::Seq, &"a JSON object")),
+        _ => serde_json::from_slice(bytes),
+    }
 }
 
 /// Any message of Zoom's, with the fields that we use.
@@ -156,8 +164,11 @@ pub struct Message<'a> {
     #[serde(default)]
     pub media_params: Option<Value>,
     /// Whether payloads are encrypted, which we cannot read.
-    #[serde(default, alias = "payload_encryption")]
+    #[serde(default)]
     pub payload_encrypted: Option<Value>,
+    /// The same under the name that it has in the request. No alias: a message may have both.
+    #[serde(default)]
+    pub payload_encryption: Option<Value>,
 }
 
 impl<'a> Message<'a> {
@@ -166,7 +177,13 @@ impl<'a> Message<'a> {
     /// # Errors
     /// When it is not a JSON object, or `content` is of no known shape.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
+        object(bytes)
+    }
+
+    /// Whether the payloads that follow are encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        let flags = [&self.payload_encrypted, &self.payload_encryption];
+        flags.into_iter().flatten().any(|flag| flag == &Value::Bool(true) || flag == 1)
     }
 
     /// The reason in words, for logs and classification.
@@ -431,6 +448,16 @@ mod tests {
     }
 
     #[test]
+    fn encryption_may_be_told_under_either_name_or_both() {
+        let is_encrypted = |text: &str| Message::parse(text.as_bytes()).unwrap().is_encrypted();
+        assert!(is_encrypted(r#"{"payload_encrypted":true}"#));
+        assert!(is_encrypted(r#"{"payload_encryption":1}"#));
+        assert!(is_encrypted(r#"{"payload_encrypted":false,"payload_encryption":true}"#));
+        assert!(!is_encrypted(r#"{"payload_encrypted":false,"payload_encryption":false}"#));
+        assert!(!is_encrypted("{}"));
+    }
+
+    #[test]
     fn times_are_brought_to_milliseconds() {
         for (sent, ms) in [("1754042400", 1_754_042_400_000), ("1754042400123456", 1_754_042_400_123), ("0", 0)] {
             let text = format!(r#"{{"msg_type":12,"timestamp":{sent}}}"#);
@@ -440,9 +467,10 @@ mod tests {
 
     #[test]
     fn garbage_is_an_error_and_never_a_panic() {
-        for bytes in [&b""[..], b"{", b"7", b"\xff\xfe", b"{\"content\":7}", b"{\"content\":{\"data\":[]}}"] {
+        for bytes in [&b""[..], b"{", b"7", b"\xff\xfe", b" [14]", b"{\"content\":7}", b"{\"content\":{\"data\":[]}}"] {
             assert!(Message::parse(bytes).is_err(), "{bytes:?}");
         }
+        assert!(peek_type(b"[14]").is_err());
         assert_eq!(peek_type(b"{}").unwrap(), 0);
         assert!(peek_type(b"null").is_err());
     }

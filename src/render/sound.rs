@@ -167,13 +167,14 @@ impl SoundTracks {
         !matches!(self.mix, MixTrack::Empty)
     }
 
-    /// Where the last packet ends.
+    /// Where the last packet of any track ends: that of a participant may not be in the mix.
     pub(super) fn last_end(&self) -> Pts {
-        match &self.mix {
+        let mix = match &self.mix {
             MixTrack::Empty => Pts(0),
             MixTrack::Zoom(sound) => sound.last_end(),
             MixTrack::Own(mix) => mix.last_end(),
-        }
+        };
+        self.participants.values().map(|participant| participant.sound.last_end()).fold(mix, Pts::max)
     }
 
     /// What is ready: of the mix, and of each participant.

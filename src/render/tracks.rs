@@ -279,3 +279,40 @@ fn pauses(clock: &Clock, end: Pts) -> Vec<Span> {
         |(from, to): (Timestamp, Option<Timestamp>)| Span::new(clock.pts(from), to.map_or(end, |to| clock.pts(to)));
     clock.pauses().into_iter().map(span).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timeline::picture::EncodePolicy;
+
+    #[test]
+    fn sound_that_is_not_in_the_mix_ends_with_all_the_rest() {
+        let settings = Settings {
+            canvas: (1280, 720),
+            audio_bitrate: 96_000,
+            video_encode: EncodePolicy::Auto,
+            paused: PausePolicy::Cut,
+        };
+        let mut tracks = Tracks::new(&settings, None);
+        // Zoom's mix, and then a participant: 100 ms each.
+        let data = base64_simd::STANDARD.encode_to_string([1; 3200]);
+        let line = |user: u32, at: i64| {
+            let content = format!(r#"{{"user_id":{user},"timestamp":{at},"data":"{data}"}}"#);
+            format!(r#"{{"t":{at},"c":"audio","m":{{"msg_type":14,"content":{content}}}}}"#)
+        };
+        let at = 1_795_000_000_000;
+        let chunk = [line(0, at), line(0, at + 100), line(7, at + 180), String::new()].join("\n");
+        let mut sound = tracks.feed(chunk.as_bytes(), false).unwrap().sound;
+        let whole = tracks.finish().unwrap();
+        sound.extend(whole.ready.sound);
+        let ms = |pcm: &[Pcm]| {
+            let bytes = |piece: &Pcm| match piece {
+                Pcm::Samples(bytes) => bytes.len() as u64,
+                Pcm::Silence(samples) => samples * 2,
+            };
+            pcm.iter().map(bytes).sum::<u64>() / 32
+        };
+        assert_eq!(whole.end, Pts(280));
+        assert_eq!((ms(&sound), ms(&whole.ready.participants[0].1)), (280, 280));
+    }
+}
