@@ -421,9 +421,15 @@ impl Clip {
         )
         .replace('\'', "");
         let pictures = if codec == "libx264" {
+            // The quickest preset leaves out what makes the profiles differ.
+            let features = match profile {
+                "baseline" => "cabac=0:8x8dct=0",
+                "main" => "cabac=1:8x8dct=0",
+                _ => "cabac=1:8x8dct=1",
+            };
             let stream = run_ffmpeg(&format!(
                 "{source} -c:v libx264 -profile:v {profile} -preset ultrafast -crf 30 -bf 0 -g {gop} -keyint_min {gop} \
-                 -aud 1 -x264-params scenecut=0:sliced-threads=0 -threads 1 -f h264 pipe:1"
+                 -aud 1 -x264-params scenecut=0:sliced-threads=0:{features} -threads 1 -f h264 pipe:1"
             ));
             units(&stream)
         } else {

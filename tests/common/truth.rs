@@ -13,7 +13,10 @@ fn run(program: &str, before: &str, file: &Path, after: &str) -> Output {
     command.args(before.split_whitespace()).arg(file).args(after.split_whitespace());
     let output = command.output().expect("ffmpeg is installed");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{program} on {}: {said}", file.display());
+    // Raw output counts pictures by a rate, which means nothing here.
+    let is_noise = |line: &&str| line.contains("dts to muxer") || line.contains("Last message repeated");
+    let serious = said.lines().find(|line| !is_noise(line) && !line.trim().is_empty());
+    assert!(output.status.success() && serious.is_none(), "{program} on {}: {said}", file.display());
     output
 }
 
