@@ -36,7 +36,10 @@ enum Command {
     /// Take webhooks, record the streams that they announce, and publish the files.
     Serve,
     /// Be Zoom: play a meeting at a recorder.
-    Simulate(simulator::Args),
+    ///
+    /// The recorder has to allow the sockets: start it with ZOOM_ALLOWED_HOSTS=127.0.0.1 and the same client id, client
+    /// secret and Secret Token. A TIME is 90, 90s or 1.5m; a SPAN is two of them: 10..15.
+    Simulate(Box<simulator::Args>),
     /// Make the files of a recording from its journal alone.
     Render {
         /// The journal: a directory with 00000001.ndjson and so on.
@@ -52,7 +55,7 @@ async fn main() -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().expect("nothing has installed a provider before");
     let done = match Cli::parse().command.unwrap_or(Command::Serve) {
         Command::Serve => serve().await,
-        Command::Simulate(args) => simulate(args).await,
+        Command::Simulate(args) => simulate(*args).await,
         Command::Render { journal, out } => render_journal(journal, out).await,
     };
     done.unwrap_or_else(|err| {
@@ -90,19 +93,17 @@ async fn serve() -> anyhow::Result<ExitCode> {
     };
     raise_open_files();
     let ffmpeg = Ffmpeg::new(ffmpeg::Settings::default());
-    match ffmpeg.check().await {
-        Ok(version) => tracing::info!(version, "found ffmpeg"),
-        Err(err) => tracing::error!(err = %err, "meetings are captured, but no files are made until ffmpeg works"),
-    }
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("listening on {} (HOST, PORT)", config.listen))?;
     let uploader = Uploader::new(store.clone(), uploader::Settings::default());
-    let recorder = Recorder::start(recorder::Settings::new(&config), spool, Dialer::new()?, ffmpeg, uploader).await?;
+    let recorder =
+        Recorder::start(recorder::Settings::new(&config), spool, Dialer::new()?, ffmpeg.clone(), uploader).await?;
+    let spool_dir = std::path::absolute(&config.spool_dir)?;
     tracing::info!(
         webhook = format!("http://{}{}", listener.local_addr()?, config.webhook_path),
-        storage = store.describe(), spool = %config.spool_dir.display(), version = env!("CARGO_PKG_VERSION"),
-        "ready"
+        storage = store.describe(), spool = %spool_dir.display(), version = env!("CARGO_PKG_VERSION"),
+        "ready; Zoom needs a public https:// address that leads to this webhook"
     );
     if config.allow_unsigned {
         tracing::warn!(
@@ -110,6 +111,10 @@ async fn serve() -> anyhow::Result<ExitCode> {
         );
     }
     tokio::spawn(async move {
+        match ffmpeg.check().await {
+            Ok(version) => tracing::info!(version, "found ffmpeg"),
+            Err(err) => tracing::error!(err = %err, "meetings are captured, but no files are made until ffmpeg works"),
+        }
         if let Err(err) = store.probe().await {
             tracing::error!(err = %err, "the bucket does not answer as it should; meetings are recorded and wait in the spool");
         }
@@ -169,8 +174,9 @@ fn raise_open_files() {
 }
 
 async fn simulate(args: simulator::Args) -> anyhow::Result<ExitCode> {
-    simulator::command(args).await?;
-    Ok(ExitCode::SUCCESS)
+    let summary = simulator::command(args).await?;
+    let failed = summary.meetings.iter().any(|meeting| meeting.error.is_some());
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 async fn render_journal(journal: PathBuf, out: PathBuf) -> anyhow::Result<ExitCode> {

@@ -4,7 +4,7 @@
 mod media;
 
 use media::*;
-use rtms_recorder::container::annexb::{Splitter, Unit};
+use rtms_recorder::container::flv;
 use rtms_recorder::ffmpeg::args::{self, Canvas};
 use rtms_recorder::ffmpeg::{Error, Ffmpeg, Output, Settings};
 use rtms_recorder::media::PictureCodec::{H264, Jpg, Png};
@@ -201,18 +201,16 @@ async fn long_recordings_and_late_pictures_are_fine() {
     }
 }
 
-/// Encodes a track and gives each picture its time back by order.
-async fn encode(codec: rtms_recorder::media::PictureCodec, input: &[u8]) -> Vec<Unit> {
+/// Encodes a track.
+async fn encode(codec: rtms_recorder::media::PictureCodec, input: &[u8]) -> Vec<flv::Picture> {
     let out = feed(&args::encode(codec, HD), input, 100_000, Output::Collect).await;
-    let mut splitter = Splitter::default();
-    splitter.push(&out);
-    let mut units: Vec<_> = std::iter::from_fn(|| splitter.next_unit()).collect();
-    units.extend(splitter.finish());
-    units
+    let mut reader = flv::Reader::default();
+    reader.push(&out);
+    std::iter::from_fn(|| reader.next_picture().unwrap()).collect()
 }
 
-async fn encoded_track_is_true(files: &Files, units: Vec<Unit>, pts: &[i64]) -> PathBuf {
-    assert_eq!(units.len(), pts.len());
+async fn encoded_track_is_true(files: &Files, units: Vec<flv::Picture>, pts: &[i64]) -> PathBuf {
+    assert_eq!(units.iter().map(|unit| unit.pts.0).collect::<Vec<_>>(), pts);
     assert!(units[0].is_key && units[0].data.starts_with(&[0, 0, 0, 1, 0x67]));
     let pictures: Vec<_> =
         units.into_iter().map(|unit| Picture { is_key: unit.is_key, data: unit.data.to_vec() }).collect();
@@ -240,6 +238,15 @@ async fn images_are_encoded_one_for_one() {
         assert!(keys.windows(2).all(|pair| pair[1] - pair[0] <= 6_000), "{keys:?}");
         encoded_track_is_true(&files, units, &pts).await;
     }
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_decoded_does_not_move_the_others() {
+    let pts = [1_000, 2_000, 3_000, 4_000];
+    let mut pictures = images("mjpeg", "640x480", 4);
+    pictures[1].data = b"no image at all".to_vec();
+    let units = encode(Jpg, &track(Jpg, 640, 480, &pictures, &pts, 1_000)).await;
+    assert_eq!(units.iter().map(|unit| unit.pts.0).collect::<Vec<_>>(), [1_000, 3_000, 4_000]);
 }
 
 #[tokio::test]

@@ -9,12 +9,13 @@ pub use socket::Dialer;
 
 use crate::clock;
 use crate::journal::{Journal, Note};
-use crate::protocol::link::{Ended, Input, Link, Now, Output, Report, RunId};
-use crate::protocol::message;
+use crate::protocol::link::{Conn, Ended, Input, Link, Now, Output, Report, RunId};
+use crate::protocol::message::{self, Medium};
 use crate::protocol::server_urls::ServerUrl;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use socket::{Received, Sockets};
-use std::time::Instant;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -23,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 pub enum Command {
     /// A newer start event named this address.
     Restarted(ServerUrl),
-    /// `rtms_interrupted`.
-    Interrupted,
+    /// `rtms_interrupted`, with Zoom's time of it in Unix ms.
+    Interrupted(i64),
     /// `rtms_stopped`, with Zoom's reason.
     Stopped(Option<i64>),
 }
@@ -57,6 +58,8 @@ pub async fn run(
     let mut dialling = FuturesUnordered::new();
     let mut summary = Summary::default();
     let mut commands_open = true;
+    let mut media_flow = false;
+    let mut log = LateLog::default();
     loop {
         while let Some(output) = link.poll() {
             match output {
@@ -68,7 +71,10 @@ pub async fn run(
                     }
                 }
                 Output::Close(run) => sockets.close(run),
-                Output::Report(report) => write_down(journal, &link, report),
+                Output::Report(report) => {
+                    journal.note(now().unix_ms, &note(&link, &report));
+                    log.push(report);
+                }
                 Output::Ended(ended) => {
                     let note = Note::Ended { source: ended.source.as_str().to_owned(), reason: ended.reason };
                     journal.note(now().unix_ms, &note);
@@ -76,7 +82,9 @@ pub async fn run(
                 }
             }
         }
-        let deadline = link.deadline().unwrap_or_else(|| Instant::now() + std::time::Duration::from_secs(1));
+        log.flush();
+        let deadlines = [link.deadline(), log.deadline()];
+        let deadline = deadlines.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + LateLog::DELAY);
         tokio::select! {
             () = cancel.cancelled() => return summary,
             (run, received) = sockets.next(), if !sockets.is_empty() => match received {
@@ -86,6 +94,10 @@ pub async fn run(
                     summary.bytes += bytes.len() as u64;
                     match message::peek_type(&bytes) {
                         Ok(kind) => {
+                            if !media_flow && Medium::of_msg_type(kind).is_some() {
+                                media_flow = true;
+                                tracing::info!(conn = %run.conn, "media flow");
+                            }
                             journal.append(now.unix_ms, run.conn.as_str(), &bytes);
                             link.handle(now, Input::Received(run, kind, &bytes));
                         }
@@ -107,7 +119,7 @@ pub async fn run(
             },
             command = commands.recv(), if commands_open => match command {
                 Some(Command::Restarted(url)) => link.handle(now(), Input::Restarted(url)),
-                Some(Command::Interrupted) => link.handle(now(), Input::Interrupted),
+                Some(Command::Interrupted(event_ts)) => link.handle(now(), Input::Interrupted(event_ts)),
                 Some(Command::Stopped(reason)) => link.handle(now(), Input::StopEvent(reason)),
                 None => commands_open = false,
             },
@@ -116,29 +128,70 @@ pub async fn run(
     }
 }
 
-fn write_down(journal: &Journal, link: &Link, report: Report) {
-    let conn = |run: RunId| run.conn.as_str().to_owned();
-    let note = match report {
-        Report::Connected(run, how) => {
-            let host = link.url().host().to_owned();
-            if how.is_empty() {
-                tracing::debug!(conn = %run.conn, run = run.run, "connected");
-            } else {
-                tracing::warn!(conn = %run.conn, run = run.run, "connected: {how}");
-            }
-            Note::Connected { conn: conn(run), run: run.run, host: Some(host) }
+fn note(link: &Link, report: &Report) -> Note {
+    let conn = |run: &RunId| run.conn.as_str().to_owned();
+    match report {
+        Report::Connected(run, _) => {
+            Note::Connected { conn: conn(run), run: run.run, host: Some(link.url().host().to_owned()) }
         }
+        Report::Lost(run, because) => Note::Lost { conn: conn(run), run: run.run, because: because.clone() },
+        Report::Refused { run, because, for_good } => {
+            Note::Refused { conn: conn(run), run: run.run, because: because.clone(), for_good: *for_good }
+        }
+    }
+}
+
+/// What is logged of connections that were up: late, since the end of a stream is often seen only after its sockets are
+/// closed.
+#[derive(Default)]
+struct LateLog {
+    waiting: VecDeque<(Instant, Report)>,
+    been_up: Vec<Conn>,
+}
+
+impl LateLog {
+    const DELAY: Duration = Duration::from_secs(1);
+
+    fn push(&mut self, report: Report) {
+        let (Report::Connected(run, _) | Report::Lost(run, _) | Report::Refused { run, .. }) = &report;
+        if !self.been_up.contains(&run.conn) {
+            if matches!(report, Report::Connected(..)) {
+                self.been_up.push(run.conn);
+            }
+            write_log(report);
+        } else {
+            self.waiting.push_back((Instant::now() + Self::DELAY, report));
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.waiting.front().map(|(at, _)| *at)
+    }
+
+    /// Logs what is due.
+    fn flush(&mut self) {
+        let now = Instant::now();
+        while self.deadline().is_some_and(|at| at <= now) {
+            let Some((_, report)) = self.waiting.pop_front() else { return };
+            write_log(report);
+        }
+    }
+}
+
+fn write_log(report: Report) {
+    match report {
+        Report::Connected(run, how) if how.is_empty() => {
+            tracing::debug!(conn = %run.conn, run = run.run, "connected");
+        }
+        Report::Connected(run, how) => tracing::warn!(conn = %run.conn, run = run.run, "connected: {how}"),
         Report::Lost(run, because) => {
             tracing::warn!(conn = %run.conn, run = run.run, because, "connection lost; connecting again at once");
-            Note::Lost { conn: conn(run), run: run.run, because }
         }
         Report::Refused { run, because, for_good } => {
             let next = if for_good { "recording goes on without it" } else { "trying again" };
             tracing::warn!(conn = %run.conn, run = run.run, because, "connection refused; {next}");
-            Note::Refused { conn: conn(run), run: run.run, because, for_good }
         }
-    };
-    journal.note(now().unix_ms, &note);
+    }
 }
 
 /// The time by both clocks.

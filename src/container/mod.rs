@@ -1,7 +1,7 @@
 //! Puts pictures and their times into bytes that ffmpeg reads, and takes the pictures out of what an encoder writes.
 //!
-//! Owns the two framings: [`matroska`] towards ffmpeg, [`annexb`] from it. Pure: it is given bytes and fills buffers.
+//! Owns the two framings: [`matroska`] towards ffmpeg, [`flv`] from it. Pure: it is given bytes and fills buffers.
 //! What a time should be, and which picture may start a track, is decided by others.
 
-pub mod annexb;
+pub mod flv;
 pub mod matroska;

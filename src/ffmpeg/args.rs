@@ -86,10 +86,8 @@ pub fn remux(input: &Path, out: &Path) -> Vec<OsString> {
 }
 
 /// A track of [`container::matroska`](crate::container::matroska) on standard input, scaled and letterboxed onto the
-/// canvas and encoded. Standard output is Annex B for [`annexb::Splitter`](crate::container::annexb::Splitter): in
-/// order, one access unit for each picture, so that each can be given its time back. An image that cannot be decoded
-/// gives none (one that was cut off gives what there is): compare the counts. Pictures come out as they go in once
-/// ffmpeg has seen the first two dozen; the rest when the input ends.
+/// canvas and encoded. Standard output is for [`flv::Reader`](crate::container::flv::Reader): each picture that could be
+/// decoded, with its own time.
 pub fn encode(input: PictureCodec, canvas: Canvas) -> Vec<OsString> {
     let Canvas { width, height } = canvas;
     let (matrix, label) = match input {
@@ -113,9 +111,10 @@ pub fn encode(input: PictureCodec, canvas: Canvas) -> Vec<OsString> {
         .word(filters)
         .words("-fps_mode passthrough -enc_time_base 1:1000 -force_key_frames")
         .word(key_frames)
-        .words("-c:v libx264 -preset veryfast -crf 23 -bf 0 -threads 1 -aud 1 -level:v")
+        .words("-c:v libx264 -preset veryfast -crf 23 -bf 0 -threads 1 -level:v")
         .words(level(canvas))
-        .words("-x264-params rc-lookahead=0:sync-lookahead=0:mbtree=0 -bitexact -f h264 pipe:1")
+        .words("-x264-params rc-lookahead=0:sync-lookahead=0:mbtree=0 -bitexact")
+        .words("-flvflags no_duration_filesize -f flv pipe:1")
         .0
 }
 

@@ -8,7 +8,7 @@
 //! | what happened | what it does |
 //! |---|---|
 //! | one medium lost, or silent for [`Timing::watchdog`] | that handshake again, then ready-ack |
-//! | event 7, or stream state 2 with reason 14 | the same for every medium that has been silent for some seconds |
+//! | event 7, or stream state 2 with reason 14 | the same for sound and pictures that have been silent for some seconds |
 //! | signaling lost, silent, `rtms_interrupted`, or stream state 2 | signaling handshake, then all media again |
 //! | a newer start event | the same at its new address |
 //! | refused as a duplicate | the same again, later: the old socket may be a ghost on Zoom's side |
@@ -81,8 +81,8 @@ pub enum Input<'a> {
     Closed(RunId, String),
     /// A start event with a newer time named this address.
     Restarted(ServerUrl),
-    /// `rtms_interrupted` came.
-    Interrupted,
+    /// `rtms_interrupted` came, with Zoom's time of it in Unix ms.
+    Interrupted(i64),
     /// `rtms_stopped` came.
     StopEvent(Option<i64>),
     /// [`Link::deadline`] is reached.
@@ -166,7 +166,8 @@ pub struct Timing {
     pub drain: Duration,
     /// How long the state TERMINATING may last.
     pub terminating: Duration,
-    /// Silence after which a medium is taken to be the one that event 7 is about.
+    /// Silence after which a medium is taken to be the one that event 7 is about, and the age up to which signaling is
+    /// taken to have been connected after the interruption that Zoom tells of.
     pub suspicious: Duration,
 }
 
@@ -219,6 +220,8 @@ pub struct Link {
     identity: usize,
     url: ServerUrl,
     signaling: Socket,
+    signaling_up_since: Option<Instant>,
+    signaling_up_unix_ms: i64,
     media: Vec<MediumSocket>,
     runs: u32,
     /// Since when nothing has been up.
@@ -305,6 +308,8 @@ impl Link {
             identity: 0,
             url,
             signaling: Socket::new(Conn::Signaling),
+            signaling_up_since: None,
+            signaling_up_unix_ms: 0,
             runs: 0,
             alone_since: Some(now.instant),
             ending: None,
@@ -330,7 +335,11 @@ impl Link {
                 self.url = url;
                 self.restart_signaling(now, "a newer start event named another server", CloseMedia::Now);
             }
-            Input::Interrupted => self.restart_signaling(now, "rtms_interrupted", CloseMedia::Later),
+            // Several come for one interruption, and up to 85 min late; what has been mended since is left alone.
+            Input::Interrupted(event_ts) if self.signaling_is_settled(now) && event_ts >= self.signaling_up_unix_ms => {
+                self.restart_signaling(now, "rtms_interrupted", CloseMedia::Later);
+            }
+            Input::Interrupted(_) => {}
             Input::StopEvent(reason) => self.end(now, EndSource::Event, reason),
             Input::Tick => {}
         }
@@ -416,10 +425,11 @@ impl Link {
         if self.ending.is_none() {
             self.outputs.push_back(Output::Report(Report::Lost(run, because)));
         }
-        let ending = self.ending.is_some();
+        // Media are dialled when signaling is up; it dials all of them then.
+        let wait = self.ending.is_some() || (run.conn != Conn::Signaling && !self.signaling.is_up());
         let Some(socket) = self.socket_mut(run.conn) else { return };
         socket.failures = 0;
-        socket.state = if ending { State::Idle } else { State::Waiting(now.instant) };
+        socket.state = if wait { State::Idle } else { State::Waiting(now.instant) };
     }
 
     fn refused(&mut self, now: Now, run: RunId, because: String, refusal: Refusal) {
@@ -486,6 +496,8 @@ impl Link {
             return;
         }
         self.up(now, run, String::new());
+        self.signaling_up_since = Some(now.instant);
+        self.signaling_up_unix_ms = now.unix_ms;
         let urls = message.media_server.as_ref().and_then(|server| server.get("server_urls"));
         let share = self.media.iter().any(|m| m.medium == Medium::Share);
         self.outputs.push_back(Output::Send(run, message::event_subscription(share)));
@@ -557,7 +569,9 @@ impl Link {
             Some(INTERRUPTED) if reason == Some(DATA_CONNECTION_INTERRUPTED) => {
                 self.redial_silent_media(now, "stream state 2, reason 14");
             }
-            Some(INTERRUPTED) => self.restart_signaling(now, "stream state 2", CloseMedia::Later),
+            Some(INTERRUPTED) if self.signaling_is_settled(now) => {
+                self.restart_signaling(now, "stream state 2", CloseMedia::Later);
+            }
             _ => {}
         }
     }
@@ -568,6 +582,12 @@ impl Link {
             None => self.ending = Some((Ended { source, reason }, now.instant + self.settings.timing.drain)),
         }
         self.terminating_until = None;
+    }
+
+    /// Whether signaling has been up for longer than news of its last interruption takes.
+    fn signaling_is_settled(&self, now: Now) -> bool {
+        let settled = |since: Instant| now.instant.saturating_duration_since(since) >= self.settings.timing.suspicious;
+        self.signaling.is_up() && self.signaling_up_since.is_some_and(settled)
     }
 
     /// Closes signaling and dials it anew. Media go on until then, or are closed too.
@@ -591,10 +611,13 @@ impl Link {
         }
     }
 
+    /// Zoom does not say which medium is interrupted. Sound and pictures flow while they are there; silence of the others
+    /// says nothing.
     fn redial_silent_media(&mut self, now: Now, because: &str) {
         let suspicious = self.settings.timing.suspicious;
         for index in 0..self.media.len() {
-            if let State::Up(heard) = self.media[index].socket.state
+            if matches!(self.media[index].medium, Medium::Audio | Medium::Video)
+                && let State::Up(heard) = self.media[index].socket.state
                 && now.instant.saturating_duration_since(heard) >= suspicious
             {
                 self.drop_medium(index, because);

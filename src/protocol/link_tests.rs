@@ -327,3 +327,35 @@ fn media_without_an_answer_to_the_handshake_count_as_one() {
     assert_eq!(sent(&outputs), [(Conn::Signaling, 7)]);
     assert!(zoom.link.is_up(AUDIO));
 }
+
+#[test]
+fn many_interruptions_at_once_are_one() {
+    let mut zoom = Bench::new(&[Medium::Audio], &["meeting_uuid"]);
+    zoom.all_up();
+    assert!(zoom.input(Input::Interrupted(2000)).is_empty(), "signaling has only just been connected");
+    zoom.now = Duration::from_secs(10);
+    assert!(zoom.input(Input::Interrupted(999)).is_empty(), "it is about an earlier connection");
+    let again = dialled(&zoom.input(Input::Interrupted(2000)));
+    assert_eq!(again.len(), 1);
+    assert!(zoom.input(Input::Interrupted(2001)).is_empty());
+    zoom.accept(again[0]);
+    assert!(zoom.input(Input::Interrupted(2002)).is_empty());
+}
+
+#[test]
+fn quiet_chat_is_not_taken_for_an_interrupted_medium() {
+    let mut zoom = Bench::new(&[Medium::Video, Medium::Share, Medium::Chat], &["meeting_uuid"]);
+    let runs = zoom.all_up();
+    zoom.now = Duration::from_secs(5);
+    let outputs = zoom.receive(runs[0], &json!({"msg_type": 8, "state": 2, "reason": 14}));
+    assert_eq!(dialled(&outputs).iter().map(|run| run.conn).collect::<Vec<_>>(), [VIDEO]);
+}
+
+#[test]
+fn media_wait_for_signaling() {
+    let mut zoom = Bench::new(&[Medium::Audio], &["meeting_uuid"]);
+    let runs = zoom.all_up();
+    let signaling = dialled(&zoom.input(Input::Closed(runs[0], "1006".into())))[0];
+    assert!(dialled(&zoom.input(Input::Closed(runs[1], "1006".into()))).is_empty());
+    assert_eq!(dialled(&zoom.accept(signaling)).iter().map(|run| run.conn).collect::<Vec<_>>(), [AUDIO]);
+}

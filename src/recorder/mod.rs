@@ -5,11 +5,14 @@
 //!
 //! - An event is answered after its effect is durable in the spool: a start event in `start.json` and the journal, a
 //!   stop event in the journal, or in `done.json` for a stream that is not known.
+//! - Consent withdrawn (stop reason 8) deletes everything of that stream, spool and bucket, and leaves a manifest that says
+//!   so: at once, and if need be after a restart.
 //! - One stream id, one recording, one connection, however often and from wherever its events arrive.
 //! - Starting up finishes what an earlier run left.
 
 mod recording;
 pub mod spool;
+mod withdraw;
 
 use crate::capture::{Command, Dialer};
 use crate::clock;
@@ -17,6 +20,7 @@ use crate::config::{Config, Credentials};
 use crate::events::{Delivery, NotTaken, Receiver};
 use crate::ids::{Product, RecordingId, StreamId};
 use crate::journal::{Disk, Journal};
+use crate::output::{StopReason, StopSource};
 use crate::protocol::event::{Event, Started};
 use crate::protocol::link::Timing;
 use crate::protocol::message::{Medium, Wanted, media_params};
@@ -113,6 +117,17 @@ struct Stream {
     /// Start events up to this time (Zoom's, Unix ms) have had their effect.
     until_ts: i64,
     live: Option<Live>,
+    /// Tells the recordings of this stream that are not over yet that consent was withdrawn.
+    withdrawn: CancellationToken,
+    /// Where the recordings that are over were published.
+    published: Vec<Published>,
+}
+
+/// A recording that is over.
+#[derive(Clone, Debug)]
+struct Published {
+    ordinal: u32,
+    folder: String,
 }
 
 /// A stream that is being captured.
@@ -169,11 +184,16 @@ impl Recorder {
 
     async fn pick_up(&self, left: Left) {
         match left {
-            Left::Done(_, done) => {
+            Left::Done(folder, done) => {
                 let stream = self.stream(&done.stream_id);
                 let mut stream = stream.lock().await;
                 stream.ordinal = stream.ordinal.max(done.ordinal);
                 stream.until_ts = stream.until_ts.max(done.until_ts);
+                if folder.is_withdrawn() {
+                    withdraw::published(Arc::clone(&self.shared), folder, done);
+                } else if let Some(published) = done.folder {
+                    stream.published.push(Published { ordinal: done.ordinal, folder: published });
+                }
             }
             Left::Unfinished(folder) => {
                 let id = folder.id().clone();
@@ -193,7 +213,7 @@ impl Recorder {
         let mut stream = stream.lock().await;
         stream.ordinal = stream.ordinal.max(folder.id().ordinal());
         stream.until_ts = stream.until_ts.max(started.event_ts);
-        let recording = Recording::new(Arc::clone(&self.shared), *started, folder);
+        let recording = Recording::new(Arc::clone(&self.shared), *started, folder, stream.withdrawn.clone());
         stream.live = recording.resume().await?;
         Ok(())
     }
@@ -236,7 +256,11 @@ impl Recorder {
                 let id = RecordingId::new(&stream_id, stream.ordinal + 1);
                 let folder = self.shared.spool.folder(id);
                 keep_start(folder.clone(), delivery).await?;
-                let recording = Recording::new(Arc::clone(&self.shared), started, folder);
+                if stream.withdrawn.is_cancelled() {
+                    // That was about the recordings before this one.
+                    stream.withdrawn = CancellationToken::new();
+                }
+                let recording = Recording::new(Arc::clone(&self.shared), started, folder, stream.withdrawn.clone());
                 let live = recording.start(delivery).await.map_err(|err| NotTaken(format!("{err:#}")))?;
                 stream.live = Some(live);
                 stream.ordinal += 1;
@@ -255,6 +279,9 @@ impl Recorder {
     ) -> Result<(), NotTaken> {
         let stream = self.stream(stream_id);
         let mut stream = stream.lock().await;
+        if StopReason::new(reason, StopSource::Event).is_withdrawn() {
+            self.withdraw(stream_id, &mut stream).await?;
+        }
         if let Some(live) = stream.live.as_ref().filter(|live| !live.commands.is_closed()) {
             live.journal.append(delivery.received_ms, crate::journal::EVENT, &delivery.body);
             live.journal.sync().await.map_err(|err| NotTaken(err.to_string()))?;
@@ -275,12 +302,38 @@ impl Recorder {
         Ok(())
     }
 
-    async fn interrupted(&self, stream_id: &StreamId, delivery: &Delivery) {
+    /// Has everything of a stream deleted. Returns once that will happen, whatever dies.
+    async fn withdraw(&self, stream_id: &StreamId, stream: &mut Stream) -> Result<(), NotTaken> {
+        tracing::warn!(%stream_id, recordings = stream.ordinal, "consent was withdrawn: all of it is deleted");
+        for ordinal in 1..=stream.ordinal {
+            let folder = self.shared.spool.folder(RecordingId::new(stream_id, ordinal));
+            let published = stream.published.iter().position(|published| published.ordinal == ordinal);
+            if published.is_none() && !folder.is_unfinished() {
+                continue;
+            }
+            let mark = folder.clone();
+            blocking(move || mark.withdraw()).await?;
+            if let Some(at) = published {
+                let done = Done {
+                    stream_id: stream_id.clone(),
+                    ordinal,
+                    until_ts: stream.until_ts,
+                    folder: Some(stream.published.remove(at).folder),
+                    at_ms: clock::unix_ms(),
+                };
+                withdraw::published(Arc::clone(&self.shared), folder, done);
+            }
+        }
+        stream.withdrawn.cancel();
+        Ok(())
+    }
+
+    async fn interrupted(&self, stream_id: &StreamId, event_ts: i64, delivery: &Delivery) {
         let stream = self.stream(stream_id);
         let stream = stream.lock().await;
         if let Some(live) = &stream.live {
             live.journal.append(delivery.received_ms, crate::journal::EVENT, &delivery.body);
-            live.commands.send(Command::Interrupted).await.ok();
+            live.commands.send(Command::Interrupted(event_ts)).await.ok();
         }
     }
 
@@ -299,6 +352,19 @@ impl Recorder {
     }
 }
 
+impl Shared {
+    /// A recording is over; remembers where it is.
+    async fn note_published(&self, stream_id: &StreamId, published: Published) {
+        let stream = {
+            let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+            streams.get(stream_id).cloned()
+        };
+        if let Some(stream) = stream {
+            stream.lock().await.published.push(published);
+        }
+    }
+}
+
 impl Receiver for Recorder {
     fn deliver(&self, delivery: Delivery) -> Pin<Box<dyn Future<Output = Result<(), NotTaken>> + Send + '_>> {
         Box::pin(async move {
@@ -310,8 +376,8 @@ impl Receiver for Recorder {
                 Event::Stopped { stream, event_ts, stop_reason } => {
                     self.stopped(&stream.stream_id, event_ts, stop_reason, &delivery).await
                 }
-                Event::Interrupted { stream, .. } => {
-                    self.interrupted(&stream.stream_id, &delivery).await;
+                Event::Interrupted { stream, event_ts } => {
+                    self.interrupted(&stream.stream_id, event_ts, &delivery).await;
                     Ok(())
                 }
                 Event::Other { name } => {

@@ -3,11 +3,12 @@
 //! Each stage leaves its result in the spool, so that a recording can be picked up at any of them.
 
 use super::spool::{Done, Folder, write_durably};
-use super::{Live, Shared};
+use super::{Live, Published, Shared, withdraw};
 use crate::capture;
 use crate::clock;
 use crate::events::Delivery;
 use crate::journal::{self, Journal, Note, Progress, read};
+use crate::output::{StopReason, StopSource};
 use crate::protocol::event::Started;
 use crate::protocol::link::{Link, Now, Settings as LinkSettings};
 use crate::protocol::message::Identity;
@@ -19,6 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 /// Waits between attempts at rendering; the last one repeats.
@@ -32,11 +34,13 @@ pub(super) struct Recording {
     shared: Arc<Shared>,
     started: Started,
     folder: Folder,
+    /// Consent was withdrawn.
+    withdrawn: CancellationToken,
 }
 
 impl Recording {
-    pub(super) fn new(shared: Arc<Shared>, started: Started, folder: Folder) -> Self {
-        Self { shared, started, folder }
+    pub(super) fn new(shared: Arc<Shared>, started: Started, folder: Folder, withdrawn: CancellationToken) -> Self {
+        Self { shared, started, folder, withdrawn }
     }
 
     /// Begins a recording. Once this returns, a crash does not lose it.
@@ -45,14 +49,18 @@ impl Recording {
         let body = String::from_utf8(delivery.body.to_vec())?;
         let journal = self.open_journal(delivery.received_ms, body).await?;
         tracing::info!(
-            stream_id = %self.started.stream.stream_id, product = self.started.stream.product.as_str(),
-            "recording started"
+            recording = %self.folder.id(), product = self.started.stream.product.as_str(),
+            meeting_id = self.started.meeting_id, server = %self.started.signaling_url, "recording started"
         );
         Ok(self.go_live(link, journal))
     }
 
     /// Goes on where an earlier run stopped. Returns how to reach the capture, if the stream is joined again.
     pub(super) async fn resume(self) -> anyhow::Result<Option<Live>> {
+        if self.folder.is_withdrawn() {
+            self.spawn(|recording| async move { recording.withdraw().await });
+            return Ok(None);
+        }
         if let Some(plan) = read_plan(&self.folder) {
             self.spawn(|recording| async move { recording.publish(plan).await });
             return Ok(None);
@@ -78,6 +86,7 @@ impl Recording {
         self.spawn(|recording| async move {
             let (_writer, progress) = watch::channel(Progress { closed, ended: true });
             recording.render_and_publish(progress).await;
+            recording.withdraw_if_told().await;
         });
         Ok(None)
     }
@@ -98,7 +107,8 @@ impl Recording {
     fn spawn<F: Future<Output = ()> + Send + 'static>(self, work: impl FnOnce(Self) -> F) {
         let span = tracing::info_span!("recording", id = %self.folder.id());
         let tasks = self.shared.tasks.clone();
-        tasks.spawn(work(self).instrument(span));
+        // Boxed at once: it is large, and a worker's stack is not.
+        tasks.spawn(Box::pin(work(self)).instrument(span));
     }
 
     fn link(&self) -> anyhow::Result<Link> {
@@ -150,6 +160,14 @@ impl Recording {
             if let Err(err) = safe {
                 tracing::error!(err = %err, "the end of the journal may not survive a power loss");
             }
+            let reason = StopReason::new(summary.ended.and_then(|ended| ended.reason), StopSource::Signaling);
+            if reason.is_withdrawn() {
+                let folder = self.folder.clone();
+                if let Ok(Err(err)) = tokio::task::spawn_blocking(move || folder.withdraw()).await {
+                    tracing::error!(err = %err, "the withdrawal of consent may not survive a power loss");
+                }
+                self.withdrawn.cancel();
+            }
             match summary.ended {
                 Some(ended) => tracing::info!(
                     source = ended.source.as_str(),
@@ -162,20 +180,51 @@ impl Recording {
                 None => tracing::info!("sockets dropped; the recording goes on at the next start"),
             }
         };
-        tokio::join!(capture, self.render_and_publish(progress));
+        tokio::join!(Box::pin(capture), self.render_and_publish(progress));
+        self.withdraw_if_told().await;
     }
 
-    /// Ends early, with everything left in the spool, if the recorder is shut down.
+    /// Ends early, with everything left in the spool, if the recorder is shut down or consent is withdrawn.
     async fn render_and_publish(&self, progress: watch::Receiver<Progress>) {
         let work = async {
-            let plan = self.render(progress).await;
-            self.publish_plan(plan).await;
+            // Boxed, for these are large and would make every future around them large.
+            let plan = Box::pin(self.render(progress)).await;
+            Box::pin(self.publish_plan(plan)).await;
         };
-        self.shared.cancel.run_until_cancelled(work).await;
+        self.unless_stopped(work).await;
     }
 
     async fn publish(self, plan: PublishPlan) {
-        self.shared.cancel.run_until_cancelled(self.publish_plan(plan)).await;
+        self.unless_stopped(Box::pin(self.publish_plan(plan))).await;
+        self.withdraw_if_told().await;
+    }
+
+    /// Drops `work` if the recorder is shut down or consent is withdrawn.
+    async fn unless_stopped(&self, work: impl Future<Output = ()>) {
+        self.withdrawn.run_until_cancelled(self.shared.cancel.run_until_cancelled(work)).await;
+    }
+
+    async fn withdraw_if_told(&self) {
+        if self.withdrawn.is_cancelled() {
+            Box::pin(self.withdraw()).await;
+        }
+    }
+
+    /// Deletes all of it.
+    async fn withdraw(&self) {
+        let (place, manifest) = render::bare(self.folder.id(), &self.started);
+        let done = self.done(place.to_string());
+        withdraw::run(&self.shared, &self.folder, &place, manifest, done).await;
+    }
+
+    fn done(&self, folder: String) -> Done {
+        Done {
+            stream_id: self.started.stream.stream_id.clone(),
+            ordinal: self.folder.id().ordinal(),
+            until_ts: self.started.event_ts,
+            folder: Some(folder),
+            at_ms: clock::unix_ms(),
+        }
     }
 
     /// Renders, however often it takes: the journal is still there.
@@ -218,25 +267,34 @@ impl Recording {
     async fn publish_plan(&self, plan: PublishPlan) {
         let folder = plan.folder.to_string();
         let objects = plan.files.len();
-        if let Err(err) = self.shared.uploader.publish(&plan, &|_| {}, &self.shared.cancel).await {
-            tracing::error!(err = %err, "publishing stopped; the files stay in the spool for the next start");
-            return;
-        }
-        let done = Done {
-            stream_id: self.started.stream.stream_id.clone(),
-            ordinal: self.folder.id().ordinal(),
-            until_ts: self.started.event_ts,
-            folder: Some(folder.clone()),
-            at_ms: clock::unix_ms(),
+        let published = match self.shared.uploader.publish(&plan, &|_| {}, &self.shared.cancel).await {
+            Ok(published) => published,
+            Err(err) if self.shared.cancel.is_cancelled() => {
+                tracing::info!(why = %err, "publishing goes on at the next start");
+                return;
+            }
+            Err(err) => {
+                tracing::error!(err = %err, "publishing failed; the files stay in the spool for the next start");
+                return;
+            }
         };
+        let done = self.done(folder.clone());
+        let over = Published { ordinal: done.ordinal, folder: folder.clone() };
         let spool_folder = self.folder.clone();
         match tokio::task::spawn_blocking(move || spool_folder.finish(&done)).await {
-            Ok(Ok(())) => tracing::info!(folder, objects, "published"),
+            Ok(Ok(())) => tracing::info!(
+                folder = self.shared.uploader.store().locate(&folder),
+                objects,
+                duration_ms = published.manifest.duration_ms,
+                complete = published.manifest.complete,
+                "published"
+            ),
             Ok(Err(err)) => {
                 tracing::error!(err = %err, "published, but the spool could not be tidied; it is tried again at the next start")
             }
             Err(err) => tracing::error!(err = %err, "published, but tidying the spool panicked"),
         }
+        self.shared.note_published(&self.started.stream.stream_id, over).await;
     }
 }
 

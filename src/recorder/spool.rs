@@ -6,6 +6,7 @@
 //! | `journal/` | what was received |
 //! | `render/` | work in progress; made again from the journal at any time |
 //! | `out/` | finished files with `plan.json`, once they are complete; what remains to be done is to publish them |
+//! | `withdrawn` | consent was withdrawn: all of it is to be deleted, here and in the bucket, whatever else is there |
 //! | `done.json` | the recording is over and everything else is gone. Kept for [`REMEMBER`], so that an event that comes late does not start it again |
 //!
 //! Files appear by rename after fsync, so each is whole or absent.
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub const REMEMBER: Duration = Duration::from_secs(24 * 3600);
 
 const DONE: &str = "done.json";
+const WITHDRAWN: &str = "withdrawn";
 
 /// Why the spool cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +81,7 @@ pub struct Done {
 /// What an earlier run left.
 #[derive(Debug)]
 pub enum Left {
-    /// To be finished, or joined again.
+    /// To be finished, joined again, or deleted if [`Folder::is_withdrawn`].
     Unfinished(Folder),
     /// Over.
     Done(Folder, Done),
@@ -143,7 +145,7 @@ impl Spool {
                 } else {
                     left.push(Left::Done(folder, done));
                 }
-            } else if folder.dir.join("start.json").exists() {
+            } else if folder.is_unfinished() {
                 left.push(Left::Unfinished(folder));
             } else if folder.dir.is_dir() && !folder.journal().exists() {
                 // Nothing was promised to anybody yet.
@@ -208,6 +210,33 @@ impl Folder {
         remove_file(&self.dir.join(DONE))
     }
 
+    /// Notes durably that consent was withdrawn.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub fn withdraw(&self) -> Result<(), Error> {
+        fs::create_dir_all(&self.dir).map_err(failed("creating", &self.dir))?;
+        self.write(WITHDRAWN, b"")
+    }
+
+    /// Whether the recording is not over.
+    pub fn is_unfinished(&self) -> bool {
+        self.dir.join("start.json").exists()
+    }
+
+    /// Whether consent was withdrawn and not everything is deleted yet.
+    pub fn is_withdrawn(&self) -> bool {
+        self.dir.join(WITHDRAWN).exists()
+    }
+
+    /// Deletes what was recorded, finished or not. The start event and the marks stay.
+    ///
+    /// # Errors
+    /// When something cannot be removed; it can be called again.
+    pub fn delete_media(&self) -> Result<(), Error> {
+        [self.journal(), self.render(), self.out()].iter().try_for_each(|dir| remove_dir(dir))
+    }
+
     /// Marks the recording as over, then removes everything else of it.
     ///
     /// # Errors
@@ -243,8 +272,9 @@ impl Folder {
 
 /// Writes a file so that it is whole or absent, and there after a power loss.
 pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let staged = path.with_extension("tmp");
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
+    // Two tasks may write the same file.
+    let staged = path.with_extension(format!("{}.tmp", uuid::Uuid::new_v4().simple()));
     let mut file = File::create(&staged)?;
     file.write_all(bytes)?;
     file.sync_all()?;

@@ -111,11 +111,18 @@ impl Facts {
         }
     }
 
-    /// When this medium's connection was down, on the recording's timeline.
-    pub(super) fn down(&self, medium: Medium, clock: &Clock) -> Vec<Span> {
+    /// When this medium's connection was down, on the recording's timeline, as far as that explains `holes`.
+    ///
+    /// Where pictures neither stopped when the connection was lost nor began when it was back, none were being sent.
+    pub(super) fn down(&self, medium: Medium, clock: &Clock, holes: &[Span]) -> Vec<Span> {
+        const NEAR_MS: i64 = 2500;
         let until_now = self.lost.iter().map(|(&medium, &since)| (medium, since, i64::MAX));
-        let spans = self.down.iter().copied().chain(until_now);
-        spans.filter(|(of, ..)| *of == medium).map(|(_, from, to)| self.span(clock, from, to)).collect()
+        let spans = self.down.iter().copied().chain(until_now).filter(|(of, ..)| *of == medium);
+        let near = |at: Pts, down: &Span| at.0 >= down.start.0 - NEAR_MS && at.0 <= down.end.0.saturating_add(NEAR_MS);
+        spans
+            .map(|(_, from, to)| self.span(clock, from, to))
+            .filter(|down| holes.iter().any(|hole| near(hole.start, down) || near(hole.end, down)))
+            .collect()
     }
 
     /// When the disk took nothing, on the recording's timeline.
@@ -194,6 +201,9 @@ impl Facts {
         if source == "unreachable" {
             because
                 .push("The connection was not regained before the stream ended; what came after is not known.".into());
+        }
+        if self.connected.is_empty() {
+            because.push("No medium was ever connected.".into());
         }
         if self.disk_messages > 0 {
             because.push(format!("The spool's disk did not take {} messages.", self.disk_messages));

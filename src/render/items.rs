@@ -120,7 +120,7 @@ fn sound(content: Content<'_>) -> Item {
         (Some(timestamp), Some(bytes)) => {
             // 0 stands for the mix; Contact Center tells parties apart by channel.
             let user = content.channel_id.or(content.user_id).filter(|user| !matches!(user.as_ref(), "" | "0"));
-            let speaker = user.map(|user| UserId::new(user));
+            let speaker = user.map(UserId::new);
             let name = content.user_name.map(Cow::into_owned).filter(|name| !name.is_empty());
             Item::Sound { timestamp: Timestamp(timestamp), speaker, name, bytes }
         }
@@ -136,10 +136,10 @@ fn picture(medium: Medium, content: Content<'_>) -> Item {
 }
 
 /// Base64, with or without padding, and behind a `data:` prefix that one sample of Zoom's sends.
-fn decode(data: &Cow<'_, str>) -> Option<Vec<u8>> {
+fn decode(data: &str) -> Option<Vec<u8>> {
     let text = match data.strip_prefix("data:") {
         Some(uri) => uri.split_once(',')?.1,
-        None => data.as_ref(),
+        None => data,
     };
     base64_simd::STANDARD
         .decode_to_vec(text.as_bytes())

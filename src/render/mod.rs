@@ -18,12 +18,14 @@ mod sound;
 mod tracks;
 
 use crate::config::RenderConfig;
-use crate::container::matroska;
+use crate::container::{flv, matroska};
 use crate::ffmpeg::{self, Ffmpeg};
 use crate::ids::RecordingId;
 use crate::journal::read::{self, Chunk};
 use crate::journal::{self, Progress};
+use crate::output::Folder;
 use crate::output::manifest::{Manifest, StoredObject};
+use crate::protocol::event::Started;
 use crate::store::uploader::PublishPlan;
 use crate::timeline::clock::PausePolicy;
 use crate::timeline::image::Size;
@@ -93,6 +95,9 @@ pub enum Error {
     /// Pictures are not in order.
     #[error("writing the picture track failed")]
     Matroska(#[from] matroska::Error),
+    /// An encoder's output cannot be read.
+    #[error(transparent)]
+    Flv(#[from] flv::Malformed),
     /// An encoder misbehaved.
     #[error("{0}")]
     Encoder(&'static str),
@@ -187,6 +192,12 @@ pub async fn render_journal(
     let path = out.join("manifest.json");
     tokio::fs::write(&path, manifest.to_json()).await.map_err(Error::io("writing", &path))?;
     Ok(manifest)
+}
+
+/// The place of a recording in the bucket, and a manifest with what its start event says.
+pub fn bare(recording_id: &RecordingId, started: &Started) -> (Folder, Manifest) {
+    let manifest = facts::Facts::default().manifest(recording_id, started);
+    (assemble::folder(&manifest, started), manifest)
 }
 
 /// The folder that a journal lies in is named for its recording, unless it was moved.
@@ -328,15 +339,18 @@ impl<'a> Attempt<'a> {
             Ok(whole) => whole,
             Err(earlier) => return Ok(Err(earlier)),
         };
-        let Whole { ready, facts, zero, end, gaps, tracks, participants, remarks } = whole;
+        let Whole { ready, facts, zero, end, gaps, tracks, participants, mut remarks } = whole;
         self.write(ready, true).await?;
         let has_sound = self.sound.finish().await?;
         let mut codecs = [None, None];
         for (file, codec) in [self.camera.take(), self.share.take()].into_iter().zip(&mut codecs) {
             if let Some(file) = file {
-                let (name, encoded) = file.finish().await?;
-                tracing::debug!(encoded, "picture track written");
-                *codec = Some(name.unwrap_or_else(|| "avc1".to_owned()));
+                let written = file.finish().await?;
+                tracing::debug!(written.encoded, "picture track written");
+                if written.undecodable > 0 {
+                    remarks.push(format!("{} pictures could not be decoded.", written.undecodable));
+                }
+                *codec = Some(written.codec.unwrap_or_else(|| "avc1".to_owned()));
             }
         }
         let [camera, share] = codecs;

@@ -4,16 +4,15 @@
 //! recording is assembled; until then no child has to live for it.
 
 use super::Error;
-use crate::container::annexb::Splitter;
+use crate::container::flv;
 use crate::container::matroska::{self, TrackSettings, Writer};
 use crate::ffmpeg::{Child, Ffmpeg, Output, args};
 use crate::media::{AccessUnit, PictureCodec, Pts, Timestamp, TrackKey};
-use crate::output::manifest::TrackSummary;
 use crate::timeline::admit::Admission;
 use crate::timeline::clock::{Clock, Place};
 use crate::timeline::gaps::Missing;
 use crate::timeline::h264::{NalKind, nals};
-use crate::timeline::image::Size;
+use crate::timeline::image::{self, Size};
 use crate::timeline::picture::{Frame, Settings, Track, What};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -37,7 +36,6 @@ pub(super) struct PictureTrack {
     track: Track,
     any: bool,
     paused: u64,
-    shown_ms: i64,
     out: Vec<Frame>,
 }
 
@@ -49,7 +47,6 @@ impl PictureTrack {
             track: Track::new(settings),
             any: false,
             paused: 0,
-            shown_ms: 0,
             out: Vec::new(),
         }
     }
@@ -99,29 +96,14 @@ impl PictureTrack {
 
     /// What is ready to be written.
     pub(super) fn take(&mut self) -> Vec<Frame> {
-        let frames = std::mem::take(&mut self.out);
-        self.shown_ms += shown_ms(&frames);
-        frames
+        std::mem::take(&mut self.out)
     }
 
-    /// Fills the track up to `end`. Returns the rest to be written, what is missing, and a summary.
-    pub(super) fn finish(mut self, end: Pts) -> (Vec<Frame>, Missing, TrackSummary) {
+    /// Fills the track up to `end`. Returns its key, the rest to be written, and what is missing.
+    pub(super) fn finish(mut self, end: Pts) -> (TrackKey, Vec<Frame>, Missing) {
         let summary = self.track.finish(end, &mut self.out);
-        self.shown_ms += shown_ms(&self.out);
-        let missing_ms: i64 =
-            summary.missing.media.iter().chain(&summary.missing.key_frame).map(|span| span.ms()).sum();
-        let track = TrackSummary {
-            track: self.key,
-            received_ms: end.0.saturating_sub(missing_ms).max(0).unsigned_abs(),
-            filled_ms: missing_ms.clamp(0, end.0.max(0)).unsigned_abs(),
-            dropped_ms: 0,
-        };
-        (self.out, summary.missing, track)
+        (self.key, self.out, summary.missing)
     }
-}
-
-fn shown_ms(frames: &[Frame]) -> i64 {
-    frames.iter().filter(|frame| frame.what != What::Slate).map(|frame| frame.duration_ms).sum()
 }
 
 /// The file of a track.
@@ -130,23 +112,32 @@ pub(super) struct PictureFile {
     writer: Writer,
     buffer: Vec<u8>,
     canvas: Size,
-    slate: Option<Slate>,
+    slate: Option<Bytes>,
     encoding: Option<Encoding>,
     /// Of the first picture or slate, as RFC 6381 writes it.
     codec: Option<String>,
     encoded: u64,
+    /// Pictures that the encoder could not decode.
+    undecodable: u64,
 }
 
-struct Slate {
-    data: Bytes,
+/// What a file holds.
+pub(super) struct Written {
+    /// Of the first picture or slate, as RFC 6381 writes it.
+    pub(super) codec: Option<String>,
+    /// Pictures that were encoded anew.
+    pub(super) encoded: u64,
+    /// Pictures that could not be decoded for it; the ones before are shown for longer.
+    pub(super) undecodable: u64,
 }
 
 /// A run of pictures on its way through an encoder.
 struct Encoding {
-    child: Child,
-    codec: PictureCodec,
+    /// `None` once its input has ended.
+    child: Option<Child>,
+    track: TrackSettings,
     input: Writer,
-    output: Splitter,
+    output: flv::Reader,
     /// The frames that the encoder has been given and has not returned.
     waiting: VecDeque<(Pts, i64)>,
 }
@@ -158,7 +149,7 @@ impl PictureFile {
             Writer::new(TrackSettings { codec: PictureCodec::H264, width: canvas.width, height: canvas.height });
         let mut buffer = Vec::new();
         writer.header(&mut buffer);
-        Ok(Self { file, writer, buffer, canvas, slate: None, encoding: None, codec: None, encoded: 0 })
+        Ok(Self { file, writer, buffer, canvas, slate: None, encoding: None, codec: None, encoded: 0, undecodable: 0 })
     }
 
     /// Writes frames in order. The very last one of the track says how long it is shown.
@@ -187,12 +178,13 @@ impl PictureFile {
         self.flush().await
     }
 
-    /// Ends the file. Returns the codec of the track and how many pictures were encoded.
-    pub(super) async fn finish(mut self) -> Result<(Option<String>, u64), Error> {
+    /// Ends the file.
+    pub(super) async fn finish(mut self) -> Result<Written, Error> {
         self.end_encoding().await?;
         self.flush().await?;
         self.file.flush().await.map_err(|source| Error::write("the picture track", source))?;
-        Ok((self.codec, self.encoded))
+        let Self { codec, encoded, undecodable, .. } = self;
+        Ok(Written { codec, encoded, undecodable })
     }
 
     fn put(&mut self, pts: Pts, is_key: bool, duration_ms: Option<i64>, data: &[u8]) -> Result<(), Error> {
@@ -213,9 +205,9 @@ impl PictureFile {
     async fn slate(&mut self, ffmpeg: &Ffmpeg) -> Result<Bytes, Error> {
         if self.slate.is_none() {
             let data = ffmpeg.run("making a slate", &args::slate(self.canvas()), SLATE_GRACE).await?;
-            self.slate = Some(Slate { data });
+            self.slate = Some(data);
         }
-        Ok(self.slate.as_ref().map(|slate| slate.data.clone()).unwrap_or_default())
+        Ok(self.slate.clone().unwrap_or_default())
     }
 
     fn canvas(&self) -> args::Canvas {
@@ -231,68 +223,82 @@ impl PictureFile {
         duration_ms: i64,
         data: &[u8],
     ) -> Result<(), Error> {
-        if self.encoding.as_ref().is_some_and(|encoding| encoding.codec != codec) {
+        // A decoder takes a JPG of less than 3/4 of the height that its track announces for half of an interlaced one.
+        let size = image::size(data).unwrap_or(self.canvas);
+        let track = TrackSettings { codec, width: size.width, height: size.height };
+        if self.encoding.as_ref().is_some_and(|encoding| encoding.track != track) {
             self.end_encoding().await?;
         }
         let encoding = match &mut self.encoding {
             Some(encoding) => encoding,
             None => {
                 let child = ffmpeg.spawn("encoding pictures", &args::encode(codec, self.canvas()), Output::Collect)?;
-                let track = TrackSettings { codec, width: self.canvas.width, height: self.canvas.height };
                 let mut encoding = Encoding {
-                    child,
-                    codec,
+                    child: Some(child),
+                    track,
                     input: Writer::new(track),
-                    output: Splitter::default(),
+                    output: flv::Reader::default(),
                     waiting: VecDeque::new(),
                 };
                 let mut header = Vec::new();
                 encoding.input.header(&mut header);
-                encoding.child.write(&header).await?;
+                encoding.write(&header).await?;
                 self.encoding.insert(encoding)
             }
         };
         let mut bytes = Vec::with_capacity(data.len() + 32);
         encoding.input.write(&matroska::Frame { pts, is_key, duration_ms: None, data }, &mut bytes)?;
         encoding.waiting.push_back((pts, duration_ms));
-        encoding.child.write(&bytes).await?;
-        encoding.output.push(&encoding.child.take_output());
-        let mut ready = Vec::new();
-        while let Some(unit) = encoding.output.next_unit() {
-            ready.push((encoding.waiting.pop_front(), unit));
-        }
-        for (at, unit) in ready {
-            self.put_encoded(at, &unit)?;
-        }
-        Ok(())
+        let output = encoding.write(&bytes).await?;
+        self.take_encoded(&output)
     }
 
     async fn end_encoding(&mut self) -> Result<(), Error> {
-        let Some(mut encoding) = self.encoding.take() else { return Ok(()) };
-        let rest = encoding.child.finish(GRACE).await?;
-        encoding.output.push(&rest);
-        while let Some(unit) = encoding.output.next_unit() {
-            self.put_encoded(encoding.waiting.pop_front(), &unit)?;
-        }
-        if let Some(unit) = encoding.output.finish() {
-            self.put_encoded(encoding.waiting.pop_front(), &unit)?;
-        }
-        if !encoding.waiting.is_empty() {
-            tracing::warn!(
-                pictures = encoding.waiting.len(),
-                "pictures could not be decoded; the ones before are held"
-            );
-        }
+        let Some(encoding) = &mut self.encoding else { return Ok(()) };
+        let rest = encoding.end().await?;
+        self.take_encoded(&rest)?;
+        self.undecodable += self.encoding.take().map_or(0, |encoding| encoding.waiting.len() as u64);
         Ok(())
     }
 
-    fn put_encoded(&mut self, at: Option<(Pts, i64)>, unit: &crate::container::annexb::Unit) -> Result<(), Error> {
-        let Some((pts, duration_ms)) = at else {
-            return Err(Error::Encoder("more pictures came out of the encoder than went in"));
-        };
-        self.encoded += 1;
-        // Each says its duration: which one is the track's last is not known here, and it does no harm.
-        self.put(pts, unit.is_key, Some(duration_ms), &unit.data)
+    /// Writes what the encoder has returned. A picture that it could not decode is missing from that: the one before is
+    /// shown for longer.
+    fn take_encoded(&mut self, output: &[u8]) -> Result<(), Error> {
+        let Some(encoding) = &mut self.encoding else { return Ok(()) };
+        encoding.output.push(output);
+        let mut ready = Vec::new();
+        while let Some(picture) = encoding.output.next_picture()? {
+            let duration_ms = loop {
+                match encoding.waiting.pop_front() {
+                    Some((pts, duration_ms)) if pts == picture.pts => break duration_ms,
+                    Some((pts, _)) if pts < picture.pts => self.undecodable += 1,
+                    _ => return Err(Error::Encoder("the encoder returned a picture that it was not given")),
+                }
+            };
+            ready.push((picture, duration_ms));
+        }
+        for (picture, duration_ms) in ready {
+            self.encoded += 1;
+            // Each says its duration: which one is the track's last is not known here, and it does no harm.
+            self.put(picture.pts, picture.is_key, Some(duration_ms), &picture.data)?;
+        }
+        Ok(())
+    }
+}
+
+impl Encoding {
+    /// Feeds the encoder; returns what it has put out meanwhile.
+    async fn write(&mut self, bytes: &[u8]) -> Result<Bytes, Error> {
+        let Some(child) = &mut self.child else { return Ok(Bytes::new()) };
+        child.write(bytes).await?;
+        Ok(child.take_output())
+    }
+
+    async fn end(&mut self) -> Result<Bytes, Error> {
+        match self.child.take() {
+            Some(child) => Ok(child.finish(GRACE).await?),
+            None => Ok(Bytes::new()),
+        }
     }
 }
 

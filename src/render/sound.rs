@@ -22,7 +22,7 @@ use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 /// How long the encoder may take to end after its input has.
 const GRACE: Duration = Duration::from_secs(60);
 /// How much silence is handed to the encoder at a time.
-const SILENCE: [u8; 32_000] = [0; 32_000];
+static SILENCE: [u8; 32_000] = [0; 32_000];
 
 /// A stretch of the track, on its way to the encoder.
 #[derive(Debug)]

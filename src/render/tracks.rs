@@ -128,9 +128,9 @@ impl Tracks {
         let ends = [self.sound.last_end(), self.camera.last_end(), self.share.last_end()];
         let end = there.iter().zip(ends).filter(|(there, _)| **there).map(|(_, end)| end).max().unwrap_or(Pts(0));
         let clock = self.clock.unwrap_or_else(|| Clock::new(Timestamp(0), self.paused));
-        let outages = |medium| Outages {
+        let outages = |medium, holes: &[Span]| Outages {
             disk: self.facts.disk(&clock),
-            connection: self.facts.down(medium, &clock),
+            connection: self.facts.down(medium, &clock, holes),
             paused: match self.paused {
                 PausePolicy::Cut => Vec::new(),
                 PausePolicy::Keep => pauses(&clock, end),
@@ -142,7 +142,7 @@ impl Tracks {
         remarks.extend(sound.remarks);
         for (summary, missing) in sound.tracks {
             let missing = Missing { media: missing, key_frame: Vec::new() };
-            gaps.extend(attribute(&summary.track, &missing, &outages(Medium::Audio)));
+            gaps.extend(attribute(&summary.track, &missing, &outages(Medium::Audio, &missing.media)));
             tracks.push(summary);
         }
         let mut participants = Vec::new();
@@ -154,10 +154,13 @@ impl Tracks {
             [(self.camera, Medium::Video, &mut ready.camera), (self.share, Medium::Share, &mut ready.share)]
         {
             if track.is_there() {
-                let (rest, missing, summary) = track.finish(end);
+                let (key, rest, missing) = track.finish(end);
                 frames.extend(rest);
-                gaps.extend(attribute(&summary.track, &missing, &outages(medium)));
-                tracks.push(summary);
+                let holes = attribute(&key, &missing, &outages(medium, &missing.media));
+                let filled_ms = holes.iter().map(|gap| gap.end.0 - gap.start.0).sum::<i64>().max(0).unsigned_abs();
+                let received_ms = end.0.max(0).unsigned_abs().saturating_sub(filled_ms);
+                tracks.push(TrackSummary { track: key, received_ms, filled_ms, dropped_ms: 0 });
+                gaps.extend(holes);
             }
         }
         let zero = there.contains(&true).then(|| clock.zero());

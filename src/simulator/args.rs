@@ -1,7 +1,7 @@
 //! The command line of `rtms-recorder simulate`.
 
 use super::script::{self, Cut, Size, Span};
-use super::{Binary, Credentials, Duplicates, Error, Progress, Quirks, Script, Settings, Webhooks};
+use super::{Binary, Credentials, Duplicates, Error, Progress, Quirks, Script, Settings, Summary, Webhooks};
 use crate::ids::Product;
 use crate::protocol::message::Medium;
 use std::net::SocketAddr;
@@ -246,13 +246,13 @@ impl Args {
 ///
 /// # Errors
 /// As [`super::run`].
-pub async fn command(args: Args) -> Result<(), Error> {
+pub async fn command(args: Args) -> Result<Summary, Error> {
     let summary = super::run(args.settings(), Progress::auto()).await?;
     if args.json {
         let json = serde_json::to_string_pretty(&summary).expect("a summary has string keys only");
         println!("{json}");
     } else {
-        println!("{summary}");
+        println!("{}", summary.to_string().trim_end());
     }
-    Ok(())
+    Ok(summary)
 }

@@ -17,6 +17,8 @@ use std::sync::Arc;
 const PARTICIPANT_OFFSET_MS: i64 = 7;
 
 enum Source {
+    /// Nobody shares.
+    Nothing,
     Sound {
         sound: Sound,
         params: SoundParams,
@@ -86,6 +88,7 @@ impl Feed {
                 params,
                 packet: i64::from(params.rate) * params.send_rate_ms / 1000,
             },
+            Params::Pictures(_) if medium == Medium::Share && settings.script.share.is_empty() => Source::Nothing,
             Params::Pictures(params) => Source::Pictures {
                 loops: loops(medium, params, settings, material).await?,
                 individual: params.individual,
@@ -114,7 +117,7 @@ impl Feed {
         Some(match &self.source {
             Source::Sound { params, .. } => at + params.send_rate_ms,
             Source::Transcript => text::transcript_due(self.index),
-            Source::Pictures { .. } | Source::Chat | Source::Replay(_) => at,
+            Source::Nothing | Source::Pictures { .. } | Source::Chat | Source::Replay(_) => at,
         })
     }
 
@@ -146,6 +149,7 @@ impl Feed {
         let at_ms = at + jitter;
         let timestamp = epoch_ms + at_ms;
         match &self.source {
+            Source::Nothing => Next::Withheld,
             Source::Sound { sound, params, packet } => {
                 let (n, person) = split(index, params.multi);
                 let lag = if params.multi { person as i64 * PARTICIPANT_OFFSET_MS } else { 0 };
@@ -225,6 +229,7 @@ impl Feed {
 
     fn at_index(&self, index: i64) -> Option<i64> {
         Some(match &self.source {
+            Source::Nothing => return None,
             Source::Sound { sound, params, packet } => {
                 let (n, person) = split(index, params.multi);
                 let lag = if params.multi { person as i64 * PARTICIPANT_OFFSET_MS } else { 0 };
@@ -249,7 +254,7 @@ impl Feed {
                 1000 / params.send_rate_ms * if params.multi { PEOPLE.len() as i64 } else { 1 }
             }
             Source::Pictures { loops, .. } => i64::from(loops[0].1.fps),
-            Source::Transcript | Source::Chat => 0,
+            Source::Nothing | Source::Transcript | Source::Chat => 0,
         };
         let mut index = ms.max(0) * per_second / 1000;
         while index > 0 && self.at_index(index - 1).is_some_and(|at| at >= ms) {

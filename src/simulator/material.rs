@@ -9,6 +9,7 @@ use super::script::Size;
 use super::sound::{MARK_EVERY_MS, MARK_MS, MARK_PHASE_MS};
 use super::{DEFAULT_LENGTH, Error, Progress, Settings};
 use crate::media::PictureCodec;
+use crate::protocol::message::Medium;
 use std::collections::HashMap;
 use std::process::Stdio;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -77,9 +78,15 @@ impl Material {
             progress.note(&format!("reading {}", journal.display()));
             let read = tokio::task::spawn_blocking(move || Replay::read(&journal)).await;
             material.replay = Some(read.map_err(|e| Error::Settings(format!("reading the journal failed: {e}")))??);
-        } else if settings.media.contains(&crate::protocol::message::Medium::Video) {
+        } else {
+            // What a recorder most likely asks for; the rest is made when it is asked for.
             progress.note("making pictures with ffmpeg");
-            material.pictures(false, settings.size, settings.fps, PictureCodec::H264).await?;
+            if settings.media.contains(&Medium::Video) {
+                material.pictures(false, settings.size, settings.fps, PictureCodec::H264).await?;
+            }
+            if settings.media.contains(&Medium::Share) && !settings.script.share.is_empty() {
+                material.pictures(true, settings.size, 1, PictureCodec::Jpg).await?;
+            }
         }
         Ok(material)
     }

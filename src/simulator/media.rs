@@ -1,10 +1,11 @@
 //! A media socket: the handshake, then messages as they fall due once the ready-ack has come.
 
 use super::feed::{Feed, Next};
-use super::meeting::{Cause, Control, Meeting, NO_SIGNALING};
+use super::meeting::{Meeting, NO_SIGNALING};
 use super::params::{self, Params};
 use super::server::{Identity, check_identity};
 use super::socket::{Gone, Received, Socket};
+use super::state::{Cause, Control};
 use crate::protocol::message::{Medium, msg_type};
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -9,15 +9,15 @@ use super::feed::{Feed, Made};
 use super::material::Material;
 use super::script::Target;
 use super::server::Server;
-use super::summary::{Line, Loss, MeetingSummary};
+use super::state::{Cause, Control, Controls, Link, State, Window, tell};
+use super::summary::{Loss, MeetingSummary};
 use super::{Duplicates, Progress, Settings};
 use crate::protocol::message::Medium;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,60 +31,6 @@ const MEDIA_WINDOW: Duration = Duration::from_secs(65);
 
 /// The reason given to a media handshake without signaling. Zoom's is not known.
 pub(super) const NO_SIGNALING: &str = "INVALID_RTMS_STREAM_ID: no signaling connection";
-
-/// What a socket's task is told.
-#[derive(Debug)]
-pub(super) enum Control {
-    /// Send this.
-    Send(Value),
-    /// The ready-ack has come: media may flow.
-    Ready,
-    /// Say goodbye and end.
-    Close,
-    /// End without a close frame.
-    Drop,
-    /// Stay open and never send again: Zoom has forgotten this socket.
-    Mute,
-}
-
-pub(super) type Controls = mpsc::UnboundedSender<Control>;
-
-/// Why a connection was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
-    Cut,
-    Client,
-    KeepAlive,
-    Interrupted,
-    Failover,
-    Replaced,
-    /// A medium whose signaling went.
-    Signaling,
-}
-
-impl Cause {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Cut => "cut",
-            Self::Client => "the client went",
-            Self::KeepAlive => "keep-alives unanswered",
-            Self::Interrupted => "interrupted",
-            Self::Failover => "failover",
-            Self::Replaced => "replaced by a newer connection",
-            Self::Signaling => "signaling lost",
-        }
-    }
-
-    /// The stop reason if what was lost does not come back.
-    fn stop_reason(self, medium: Option<Medium>) -> i64 {
-        match (self, medium) {
-            (Self::Client, None) => 15,
-            (Self::Client, Some(_)) => 16,
-            (Self::KeepAlive, _) => 24,
-            _ => 19,
-        }
-    }
-}
 
 /// One stream.
 pub(super) struct Meeting {
@@ -108,46 +54,6 @@ pub(super) struct Meeting {
     generation: AtomicUsize,
     bases: Vec<String>,
     state: Mutex<State>,
-}
-
-#[derive(Default)]
-pub(super) struct State {
-    next_id: u64,
-    signaling: Option<(u64, Controls)>,
-    media: Vec<Link>,
-    buffer_data: bool,
-    pub(super) stream_state: i64,
-    pub(super) session_state: i64,
-    subscribed: BTreeSet<i64>,
-    /// Whose picture was asked for.
-    video_of: Option<u32>,
-    /// Up to where each medium has been sent, or given up.
-    cursors: BTreeMap<Medium, i64>,
-    /// Feeds of connections that are gone, to count what they missed.
-    parked: BTreeMap<Medium, Feed>,
-    windows: BTreeMap<Option<Medium>, Window>,
-    /// The client has asked for the end.
-    pub(super) close_requested: bool,
-    /// When the interrupted event is to be posted.
-    interrupted_at: Option<Instant>,
-    pub(super) summary: MeetingSummary,
-}
-
-struct Link {
-    id: u64,
-    controls: Controls,
-    media: Vec<Medium>,
-    unified: bool,
-    individual: bool,
-    ready: bool,
-}
-
-struct Window {
-    lost: Instant,
-    deadline: Instant,
-    stop_reason: i64,
-    /// Its place in the summary's losses.
-    loss: Option<usize>,
 }
 
 impl Meeting {
@@ -591,57 +497,5 @@ impl Meeting {
         state.summary.end_ms = self.clock().timestamp(end_ms);
         state.summary.stop_reason = stop_reason;
         state.summary.clone()
-    }
-}
-
-impl State {
-    fn new_id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
-    }
-
-    /// Sends over signaling, if it is up.
-    pub(super) fn send(&self, message: Value) {
-        if let Some((_, controls)) = &self.signaling {
-            tell(controls, Control::Send(message));
-        }
-    }
-
-    /// What was lost is back.
-    fn back(&mut self, what: Option<Medium>) {
-        if let Some(window) = self.windows.remove(&what)
-            && let Some(loss) = window.loss
-        {
-            self.summary.losses[loss].back_after_ms = Some(window.lost.elapsed().as_millis() as u64);
-        }
-    }
-}
-
-/// A task that has ended needs no telling.
-fn tell(controls: &Controls, control: Control) {
-    controls.send(control).ok();
-}
-
-impl MeetingSummary {
-    fn record(&mut self, medium: Medium, made: Made, epoch_ms: i64) {
-        let timestamp = epoch_ms + made.at_ms;
-        let of_user = made.user_id.map(|user| self.participants.entry(user).or_default());
-        let of_medium = self.media.entry(medium).or_default();
-        for sent in [Some(of_medium), of_user].into_iter().flatten() {
-            sent.messages += 1;
-            sent.bytes += made.bytes as u64;
-            sent.samples += made.samples;
-            sent.key_frames += u64::from(made.key);
-            sent.first_ms.get_or_insert(timestamp);
-            sent.last_ms = Some(timestamp);
-        }
-        self.beeps_ms.extend(made.beep_ms.map(|ms| epoch_ms + ms));
-        if made.flash {
-            self.flashes_ms.push(timestamp);
-        }
-        if let Some(text) = made.text {
-            let lines = if medium == Medium::Chat { &mut self.chat } else { &mut self.transcript };
-            lines.push(Line { timestamp_ms: timestamp, text });
-        }
     }
 }

@@ -33,6 +33,7 @@ mod server;
 mod signaling;
 mod socket;
 mod sound;
+mod state;
 mod summary;
 mod text;
 mod webhooks;

@@ -59,7 +59,7 @@ const MARK: &str = "\u{1}ts:";
 impl Replay {
     pub(super) fn read(dir: &Path) -> Result<Self, Error> {
         let entries = entries(dir)?;
-        let media_times = || entries.iter().filter_map(|e| medium_of(&e.message).and(own_time(&e.message)));
+        let media_times = || entries.iter().filter_map(|e| medium_of(&e.message).and_then(|_| own_time(&e.message)));
         let (Some(zero_ms), Some(first_t)) = (media_times().min(), entries.first().map(|e| e.t)) else {
             return Err(Error::Journal { path: dir.to_owned(), what: "it holds no media messages".into() });
         };

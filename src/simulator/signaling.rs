@@ -1,8 +1,9 @@
 //! A signaling socket: the handshake, subscriptions, the ready-ack, queries, and what Zoom tells of its own accord.
 
-use super::meeting::{Cause, Control, Meeting};
+use super::meeting::Meeting;
 use super::server::{Identity, check_identity};
 use super::socket::{Gone, Received, Socket};
+use super::state::{Cause, Control};
 use super::text::{PEOPLE, speaker};
 use crate::protocol::message::{Medium, msg_type};
 use serde_json::{Value, json};

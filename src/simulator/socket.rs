@@ -139,18 +139,18 @@ impl Socket {
 
     /// Takes a keep-alive's answer; gives `false` if it answers none that was sent.
     pub(super) fn answered(&mut self, answer: &Value) -> bool {
-        let quirks = &self.settings.quirks;
         let timestamp = &answer["timestamp"];
-        let known = match timestamp.as_i64().or_else(|| timestamp.as_str()?.parse().ok()) {
-            _ if self.unanswered.is_empty() => false,
-            Some(_) if quirks.keepalive_without_timestamp => true,
-            Some(ms) => self.unanswered.contains(&ms),
-            None => false,
+        let found = match timestamp.as_i64().or_else(|| timestamp.as_str()?.parse().ok()) {
+            // Any time will do where none was given.
+            Some(_) if self.settings.quirks.keepalive_without_timestamp => self.unanswered.first().map(|_| 0),
+            Some(ms) => self.unanswered.iter().position(|&asked| asked == ms),
+            None => None,
         };
-        if known {
-            self.unanswered.clear();
+        // An answer settles what was asked before it too: only misses in a row count.
+        if let Some(at) = found {
+            self.unanswered.drain(..=at);
         }
-        known
+        found.is_some()
     }
 
     /// Says goodbye with 1000 and waits for the answer, a moment.

@@ -14,10 +14,11 @@
 //! the next one shown.
 //!
 //! **Holes.** The track starts at zero, with a slate until the first picture. A hole is more than 1 s (or 2.5 frame
-//! intervals, if that is longer) from one picture to the next. If the next is a key frame, or the track ends, the last
+//! intervals, if that is longer) from one picture to the next; where a connection was lost in between, 2.5 frame intervals
+//! are missing already. If the next is a key frame, or the track ends, the last
 //! picture is held for that time and a slate follows; else it is held throughout, because a slate within a run would break its
 //! decoding. A shared screen is held throughout unless sharing stopped: then the slate starts there, if the next
-//! picture is a key frame. Slates are repeated every 2 s.
+//! picture is a key frame. Shared images may come once a second. Slates are repeated every 2 s.
 //!
 //! **Encoding.** Decided at key frames only, for the whole run that follows: [`EncodePolicy`].
 //!
@@ -42,6 +43,12 @@ pub const SLATE_EVERY_MS: i64 = 2000;
 
 /// A hole is longer than this (in ms), and than 2.5 frame intervals.
 const HOLE_MS: i64 = 1000;
+
+/// A step between pictures of this many ms or less says how long the frame interval is.
+const INTERVAL_MAX_MS: i64 = 1000;
+
+/// The frame interval (in ms) of a shared screen sent as images: Zoom's default is one a second.
+const SHARED_IMAGE_INTERVAL_MS: i64 = 1000;
 
 /// A picture this long (in ms) after sharing stopped proves that somebody shares again.
 const STRAGGLER_MS: i64 = 2000;
@@ -144,6 +151,7 @@ pub struct Track {
     units: Units,
     sets: ParameterSets,
     chain: Chain,
+    connection: Connection,
     order: Order,
     route: Route,
     sharing: Sharing,
@@ -164,6 +172,13 @@ pub struct Track {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chain {
     Whole,
+    Broken,
+}
+
+/// Whether the connection was lost since the last picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Connection {
+    Unbroken,
     Broken,
 }
 
@@ -207,6 +222,7 @@ impl Track {
             units: Units::default(),
             sets: ParameterSets::default(),
             chain: Chain::Broken,
+            connection: Connection::Unbroken,
             order: Order::Regular,
             route: Route::Encode,
             sharing: Sharing::On,
@@ -254,6 +270,7 @@ impl Track {
     pub fn connection_lost(&mut self, out: &mut Vec<Frame>) {
         self.flush(out);
         self.chain = Chain::Broken;
+        self.connection = Connection::Broken;
     }
 
     /// Somebody began to share at `at`.
@@ -339,8 +356,12 @@ impl Track {
             self.first_undecodable.get_or_insert(at);
             return;
         }
+        if self.settings.mode == Mode::Share && codec != PictureCodec::H264 {
+            self.interval_ms = self.interval_ms.max(SHARED_IMAGE_INTERVAL_MS);
+        }
         self.order = if at == pts { Order::Regular } else { self.order };
         self.fill(at, next, out);
+        self.connection = Connection::Unbroken;
         self.decodable_from(at);
         self.show(
             Frame {
@@ -356,7 +377,7 @@ impl Track {
         );
         if let Some((_, last)) = self.last {
             let step = pts.0.saturating_sub(last.0);
-            if (2..=HOLE_MS).contains(&step) {
+            if (2..=INTERVAL_MAX_MS).contains(&step) {
                 self.interval_ms = step;
             }
         }
@@ -393,16 +414,24 @@ impl Track {
         let hole_ms = HOLE_MS.max(self.interval_ms.saturating_mul(5) / 2);
         let Some((last, _)) = self.last else {
             self.slates(Pts(0), until, out);
-            if until.0 > hole_ms {
+            if until.0 > 0 {
                 self.missing.media.push(Span::new(Pts(0), until));
             }
             return;
         };
-        if until.0.saturating_sub(last.0) <= hole_ms {
+        let last_end = Pts(last.0.saturating_add(self.interval_ms));
+        let apart_ms = until.0.saturating_sub(last.0);
+        // Pictures that were lost with a connection are missing, however few they are.
+        let missing_ms = match self.connection {
+            Connection::Unbroken => hole_ms,
+            Connection::Broken => self.interval_ms.saturating_mul(5) / 2,
+        };
+        if apart_ms > missing_ms {
+            self.missing.media.push(Span::new(last_end, until));
+        }
+        if apart_ms <= hole_ms {
             return;
         }
-        let last_end = Pts(last.0.saturating_add(self.interval_ms));
-        self.missing.media.push(Span::new(last_end, until));
         let slates_from = match (self.settings.mode, self.sharing) {
             (Mode::Camera, _) => Some(Pts(last.0.saturating_add(hole_ms))),
             (Mode::Share, Sharing::On) => None,

@@ -1,0 +1,73 @@
+//! Requests byte by byte, as neither Zoom nor a decent client would write them.
+
+use super::SECRET_TOKEN;
+use rtms_recorder::protocol::signature;
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+pub(crate) fn now_s() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.expect("it is after 1970").as_secs() as i64
+}
+
+/// Sends bytes and reads the answer.
+pub(crate) async fn raw(to: SocketAddr, request: &[u8]) -> Answer {
+    let talk = async {
+        let mut socket = TcpStream::connect(to).await.expect("it listens");
+        let (mut read, mut write) = socket.split();
+        let mut answer = Vec::new();
+        let send = async {
+            // A server that has heard enough may answer and close before all is sent.
+            write.write_all(request).await.ok();
+        };
+        let receive = async {
+            let mut part = [0; 4096];
+            while let Ok(count) = read.read(&mut part).await {
+                if count == 0 {
+                    break;
+                }
+                answer.extend_from_slice(&part[..count]);
+            }
+        };
+        tokio::join!(send, receive);
+        answer
+    };
+    let answer = tokio::time::timeout(super::LIMIT, talk).await.expect("an answer");
+    let text = String::from_utf8_lossy(&answer);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Answer { status: status.unwrap_or_else(|| panic!("no status: {head}")), body: body.to_owned() }
+}
+
+/// A request with these headers besides the usual ones.
+pub(crate) async fn request(to: SocketAddr, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let mut head = format!("{line} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n");
+    if !body.is_empty() {
+        head.push_str(&format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len()));
+    }
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    raw(to, &[head.as_bytes(), body].concat()).await
+}
+
+/// Posts a webhook as Zoom does.
+pub(crate) async fn signed(to: SocketAddr, body: &[u8]) -> Answer {
+    let timestamp = now_s().to_string();
+    let signature = signature::webhook(SECRET_TOKEN, &timestamp, body);
+    let headers = [("x-zm-request-timestamp", timestamp.as_str()), ("x-zm-signature", signature.as_str())];
+    request(to, "POST /webhook", &headers, body).await
+}
+
+pub(crate) async fn get(to: SocketAddr, path: &str) -> Answer {
+    request(to, &format!("GET {path}"), &[], b"").await
+}

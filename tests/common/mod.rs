@@ -1,0 +1,554 @@
+//! The recorder as its users run it: the binary with an environment of its own, a bucket, and a simulated Zoom.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+pub(crate) mod http;
+pub(crate) mod measure;
+pub(crate) mod s3;
+pub(crate) mod tls;
+
+use futures_util::TryStreamExt;
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Key;
+use object_store::{Attribute, ObjectStore, ObjectStoreExt};
+use rtms_recorder::output::Manifest;
+use rtms_recorder::simulator::{self, Credentials, MeetingSummary, Progress, Size, Summary};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+pub(crate) const CLIENT_ID: &str = "clientOfTheTests";
+pub(crate) const CLIENT_SECRET: &str = "client-secret-that-no-text-may-show";
+pub(crate) const SECRET_TOKEN: &str = "token-that-no-text-may-show";
+
+/// However slow the machine: nothing in these tests takes longer.
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
+
+/// Where a recorder lives: its directories and its environment. It can be started in it again and again.
+pub(crate) struct Home {
+    directory: TempDir,
+    env: BTreeMap<String, String>,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Home {
+    /// With a directory for a bucket.
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut home = Self { directory, env: BTreeMap::new(), lines: Arc::default() };
+        let (spool, bucket) = (home.spool(), home.path("bucket"));
+        for (name, value) in [
+            ("ZOOM_CLIENT_ID", CLIENT_ID),
+            ("ZOOM_CLIENT_SECRET", CLIENT_SECRET),
+            ("ZOOM_SECRET_TOKEN", SECRET_TOKEN),
+            ("ZOOM_ALLOWED_HOSTS", "127.0.0.1,localhost"),
+            ("HOST", "127.0.0.1"),
+            ("PORT", "0"),
+            ("LOG_FORMAT", "json"),
+            ("SPOOL_MIN_FREE", "1MiB"),
+            ("SPOOL_DIR", spool.to_str().expect("temporary paths are UTF-8")),
+            ("STORAGE_URL", bucket.to_str().expect("temporary paths are UTF-8")),
+        ] {
+            home.set(name, value);
+        }
+        home
+    }
+
+    /// With the bucket of an S3 server that may not run yet.
+    pub(crate) fn with_s3(address: SocketAddr) -> Self {
+        let mut home = Self::new();
+        home.set("STORAGE_URL", &format!("s3://{}/team", s3::BUCKET));
+        for (name, value) in s3::env(address) {
+            home.set(&name, &value);
+        }
+        home
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.env.insert(name.to_owned(), value.to_owned());
+    }
+
+    pub(crate) fn unset(&mut self, name: &str) {
+        self.env.remove(name);
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.path("spool")
+    }
+
+    /// The names of what is in the spool, by its paths relative to it; directories are left out.
+    pub(crate) fn spool_files(&self) -> Vec<String> {
+        let mut files = Vec::new();
+        let mut directories = vec![self.spool()];
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+                if entry.path().is_dir() {
+                    directories.push(entry.path());
+                } else {
+                    let path = entry.path();
+                    let path = path.strip_prefix(self.spool()).expect("it is in there");
+                    files.push(path.to_str().expect("UTF-8").to_owned());
+                }
+            }
+        }
+        files.retain(|file| file != ".lock");
+        files.sort();
+        files
+    }
+
+    /// The directory of the only recording in the spool that is not over.
+    pub(crate) fn spooled(&self) -> PathBuf {
+        let mut found: Vec<_> = std::fs::read_dir(self.spool())
+            .expect("the spool")
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.join("start.json").exists())
+            .collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        found.remove(0)
+    }
+
+    /// The binary with this environment and nothing else of the developer's.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rtms-recorder"));
+        command.args(args).env_clear().current_dir(self.directory.path());
+        for name in ["PATH", "HOME"] {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
+        }
+        command.envs(&self.env).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("the binary runs")
+    }
+
+    /// Starts `serve` and waits until it takes webhooks.
+    pub(crate) async fn start(&self) -> Recorder {
+        let mut child =
+            self.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let stderr = child.stderr.take().expect("it is piped");
+        let (of_run, of_home) = (Arc::clone(&lines), Arc::clone(&self.lines));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if std::env::var_os("SHOW_LOGS").is_some() {
+                    eprintln!("{line}");
+                }
+                of_run.lock().unwrap().push(line.clone());
+                of_home.lock().unwrap().push(line);
+            }
+        });
+        let mut recorder = Recorder { child, lines, webhook: String::new() };
+        let ready = recorder.wait_for("ready").await;
+        recorder.webhook = ready["webhook"].as_str().expect("an address").to_owned();
+        recorder
+    }
+
+    /// The bucket in this home's environment.
+    pub(crate) fn bucket(&self) -> Bucket {
+        let url = &self.env["STORAGE_URL"];
+        match url.strip_prefix("s3://") {
+            Some(rest) => {
+                let (bucket, prefix) = rest.split_once('/').expect("a prefix");
+                let s3 = AmazonS3Builder::new()
+                    .with_bucket_name(bucket)
+                    .with_region("us-east-1")
+                    .with_endpoint(&self.env["AWS_ENDPOINT"])
+                    .with_access_key_id(s3::ACCESS_KEY)
+                    .with_secret_access_key(s3::SECRET_KEY)
+                    .with_allow_http(true)
+                    .build();
+                provide_crypto();
+                Bucket { store: Arc::new(s3.expect("the settings are right")), prefix: format!("{prefix}/") }
+            }
+            None => {
+                std::fs::create_dir_all(url).expect("a directory");
+                let local = LocalFileSystem::new_with_prefix(url).expect("a directory");
+                Bucket { store: Arc::new(local), prefix: String::new() }
+            }
+        }
+    }
+}
+
+impl Drop for Home {
+    /// Whatever a test is about, no log of it may show a secret.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for line in self.lines.lock().unwrap().iter() {
+            for secret in [CLIENT_SECRET, SECRET_TOKEN, s3::SECRET_KEY] {
+                assert!(!line.contains(secret), "a log line shows a secret: {line}");
+            }
+        }
+    }
+}
+
+/// A recorder that runs. It is killed, with its children, when dropped.
+pub(crate) struct Recorder {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    /// Where it takes webhooks.
+    pub(crate) webhook: String,
+}
+
+impl Recorder {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        let rest = self.webhook.strip_prefix("http://").expect("an address");
+        rest.split('/').next().expect("a host").parse().expect("an address")
+    }
+
+    pub(crate) fn raw_log(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+
+    /// What was logged so far.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        let lines = self.lines.lock().unwrap();
+        lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The lines whose message, or any other field, contains `text`.
+    pub(crate) fn logged(&self, text: &str) -> Vec<Value> {
+        let contains = |value: &Value| value.as_str().is_some_and(|value| value.contains(text));
+        let holds = |line: &Value| line.as_object().is_some_and(|fields| fields.values().any(contains));
+        self.log().into_iter().filter(holds).collect()
+    }
+
+    /// Lines that are warnings or errors.
+    pub(crate) fn complaints(&self) -> Vec<Value> {
+        let bad = |line: &Value| matches!(line["level"].as_str(), Some("WARN" | "ERROR"));
+        self.log().into_iter().filter(bad).collect()
+    }
+
+    /// Waits for a line that contains `text`, and returns the first one.
+    pub(crate) async fn wait_for(&self, text: &str) -> Value {
+        self.wait_for_many(text, 1).await.remove(0)
+    }
+
+    /// Waits for so many lines that contain `text`.
+    pub(crate) async fn wait_for_many(&self, text: &str, count: usize) -> Vec<Value> {
+        let began = Instant::now();
+        loop {
+            let found = self.logged(text);
+            if found.len() >= count {
+                return found;
+            }
+            assert!(began.elapsed() < LIMIT, "{count} times {text:?} was waited for in:\n{}", self.raw_log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until so many recordings are published, and the spool has been tidied.
+    pub(crate) async fn published(&self, count: usize) {
+        let began = Instant::now();
+        loop {
+            let found = self.log().iter().filter(|line| line["message"] == "published").count();
+            if found >= count {
+                return;
+            }
+            assert!(began.elapsed() < LIMIT, "{found} of {count} are published:\n{}", self.raw_log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.child.id() as i32).expect("a pid");
+        rustix::process::kill_process(pid, signal).expect("it runs");
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// SIGTERM; the exit status and how long it took.
+    pub(crate) async fn terminate(mut self) -> (Option<i32>, Duration) {
+        self.signal(rustix::process::Signal::TERM);
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                return (status.code(), began.elapsed());
+            }
+            assert!(began.elapsed() < LIMIT, "it does not end:\n{}", self.raw_log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        let pid = self.child.id();
+        let children = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let children: String =
+            children.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok()).collect();
+        self.child.kill().ok();
+        self.child.wait().ok();
+        for child in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+            if let Some(pid) = rustix::process::Pid::from_raw(child) {
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+            }
+        }
+    }
+}
+
+/// Needed before any TLS client is made, plain connections or not.
+pub(crate) fn provide_crypto() {
+    // Every test wants it and only the first can.
+    rustls::crypto::ring::default_provider().install_default().ok();
+}
+
+pub(crate) fn credentials() -> Credentials {
+    Credentials {
+        client_id: CLIENT_ID.to_owned(),
+        client_secret: CLIENT_SECRET.to_owned(),
+        secret_token: SECRET_TOKEN.to_owned(),
+    }
+}
+
+/// A meeting of `length_s` seconds of small pictures, four times as fast as real ones.
+pub(crate) fn meeting(to: &str, length_s: u64) -> simulator::Settings {
+    let mut settings = simulator::Settings::new(credentials(), to);
+    settings.length = Some(Duration::from_secs(length_s));
+    settings.size = Size { width: 320, height: 180 };
+    settings.kbit_per_s = 300;
+    settings.speed = 4.0;
+    settings
+}
+
+/// Plays it to its end.
+pub(crate) async fn play(settings: simulator::Settings) -> Summary {
+    provide_crypto();
+    let summary = simulator::run(settings, Progress::silent()).await.expect("the meeting can be played");
+    for meeting in &summary.meetings {
+        assert_eq!(meeting.error, None, "{meeting}");
+    }
+    summary
+}
+
+/// Plays a single meeting that goes without a refusal.
+pub(crate) async fn play_one(settings: simulator::Settings) -> MeetingSummary {
+    let meeting = play(settings).await.meetings.remove(0);
+    assert_eq!(meeting.refusals, Vec::<String>::new(), "{meeting}");
+    meeting
+}
+
+/// Where recordings end up.
+pub(crate) struct Bucket {
+    store: Arc<dyn ObjectStore>,
+    prefix: String,
+}
+
+impl Bucket {
+    /// All keys, relative to the storage URL, in order.
+    pub(crate) async fn keys(&self) -> Vec<String> {
+        let all: Vec<_> = self.store.list(None).try_collect().await.expect("a listing");
+        let mut keys: Vec<String> = all
+            .iter()
+            .map(|object| {
+                let key = object.location.as_ref();
+                key.strip_prefix(&self.prefix).unwrap_or_else(|| panic!("{key} is outside of the prefix")).to_owned()
+            })
+            .collect();
+        keys.sort();
+        keys
+    }
+
+    pub(crate) async fn read(&self, key: &str) -> Vec<u8> {
+        let key = Key::from(format!("{}{key}", self.prefix));
+        let found = self.store.get(&key).await.unwrap_or_else(|err| panic!("{key}: {err}"));
+        found.bytes().await.expect("the object").to_vec()
+    }
+
+    pub(crate) async fn content_type(&self, key: &str) -> Option<String> {
+        let key = Key::from(format!("{}{key}", self.prefix));
+        let found = self.store.get(&key).await.expect("the object");
+        found.attributes.get(&Attribute::ContentType).map(|value| value.as_ref().to_owned())
+    }
+
+    /// All recordings, each checked against its manifest: see [`Recording::check`].
+    pub(crate) async fn recordings(&self) -> Vec<Recording> {
+        let keys = self.keys().await;
+        let mut recordings = Vec::new();
+        let mut listed = Vec::new();
+        for key in keys.iter().filter(|key| key.ends_with("/manifest.json")) {
+            let json = self.read(key).await;
+            let manifest = Manifest::from_json(&json).expect("a manifest");
+            let files = tempfile::tempdir().expect("a directory");
+            listed.push(key.clone());
+            for object in &manifest.objects {
+                let bytes = self.read(&object.key).await;
+                assert_eq!(bytes.len() as u64, object.size_bytes, "{}", object.key);
+                assert_eq!(sha256(&bytes), object.sha256, "{}", object.key);
+                std::fs::write(files.path().join(&object.name), bytes).expect("a file");
+                listed.push(object.key.clone());
+            }
+            check_schema(&json);
+            recordings.push(Recording { manifest, json, files });
+        }
+        listed.sort();
+        assert_eq!(keys, listed, "what is in the bucket, and what the manifests say");
+        recordings
+    }
+
+    /// The only recording.
+    pub(crate) async fn recording(&self) -> Recording {
+        let mut recordings = self.recordings().await;
+        assert_eq!(recordings.len(), 1, "{:?}", self.keys().await);
+        recordings.remove(0)
+    }
+}
+
+/// A recording as it was found in a bucket: sizes and hashes are those of its manifest, which follows its schema.
+pub(crate) struct Recording {
+    pub(crate) manifest: Manifest,
+    pub(crate) json: Vec<u8>,
+    files: TempDir,
+}
+
+impl Recording {
+    /// A copy of an object.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        let path = self.files.path().join(name);
+        assert!(path.exists(), "there is no {name}: {:#?}", self.manifest);
+        path
+    }
+
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.manifest.objects.iter().map(|object| object.name.as_str()).collect()
+    }
+
+    /// Media time of the simulator on this recording's timeline.
+    pub(crate) fn on_timeline(&self, unix_ms: &[i64]) -> Vec<f64> {
+        let zero = self.manifest.zero_at.expect("there are media").0;
+        unix_ms.iter().map(|ms| (ms - zero) as f64).collect()
+    }
+
+    /// The gaps of a track as `(start_ms, end_ms, cause)`.
+    pub(crate) fn gaps(&self, track: &str) -> Vec<(i64, i64, String)> {
+        let json: Value = serde_json::from_slice(&self.json).expect("JSON");
+        let gaps = json["gaps"].as_array().expect("gaps").iter().filter(|gap| gap["track"] == track);
+        gaps.map(|gap| {
+            let ms = |key: &str| gap[key].as_i64().expect("a time");
+            (ms("start_ms"), ms("end_ms"), gap["cause"].as_str().expect("a cause").to_owned())
+        })
+        .collect()
+    }
+
+    /// `received_ms`, `filled_ms` and `dropped_ms` of a track.
+    pub(crate) fn track(&self, track: &str) -> (i64, i64, i64) {
+        let json: Value = serde_json::from_slice(&self.json).expect("JSON");
+        let mut tracks = json["tracks"].as_array().expect("tracks").iter();
+        let found = tracks.find(|t| t["track"] == track).unwrap_or_else(|| panic!("no track {track}: {json:#}"));
+        let ms = |key: &str| found[key].as_i64().expect("a count");
+        (ms("received_ms"), ms("filled_ms"), ms("dropped_ms"))
+    }
+
+    /// Measures sound and picture of `recording.mp4`, and the sound of `audio.m4a`, against what was sent: every mark
+    /// within 40 ms of its place, none missing, none extra, and both at once where they were sent at once.
+    pub(crate) fn check_marks(&self, sent: &MeetingSummary) {
+        let beeps = self.on_timeline(&sent.beeps_ms);
+        let flashes = self.on_timeline(&sent.flashes_ms);
+        assert!(!beeps.is_empty(), "nothing to be measured: {sent}");
+        measure::same("beeps in audio.m4a", &measure::beeps(&self.file("audio.m4a")), &beeps);
+        if flashes.is_empty() {
+            return;
+        }
+        let video = self.file("recording.mp4");
+        let (heard, seen) = (measure::beeps(&video), measure::flashes(&video));
+        measure::same("beeps in recording.mp4", &heard, &beeps);
+        measure::same("flashes in recording.mp4", &seen, &flashes);
+        let mut pairs = 0;
+        for (beep, heard) in beeps.iter().zip(&heard) {
+            for (flash, seen) in flashes.iter().zip(&seen) {
+                if (beep - flash).abs() <= 30.0 {
+                    let off = (heard - beep) - (seen - flash);
+                    assert!(off.abs() <= measure::TOLERANCE_MS, "sound is {off} ms behind the picture at {beep} ms");
+                    pairs += 1;
+                }
+            }
+        }
+        assert!(pairs > 0, "no beep came with a flash");
+    }
+
+    /// Checks the shape of every file: its length is the timeline's within 80 ms, sound starts at 0, times grow, the
+    /// index is in front of the media.
+    pub(crate) fn check_files(&self) {
+        let expected = self.manifest.duration_ms as f64;
+        for name in self.names() {
+            let file = self.file(name);
+            for stream in measure::streams(&file) {
+                let what = format!("{name} {}", stream.kind);
+                assert!(stream.start_ms.abs() < 2.0, "{what} starts at {} ms", stream.start_ms);
+                let off = stream.duration_ms - expected;
+                assert!(off.abs() <= 80.0, "{what} is {} ms long, not {expected}", stream.duration_ms);
+                let times = measure::packet_times(&file, &stream.kind);
+                assert!(times.is_sorted_by(|a, b| a < b), "{what}: times do not grow");
+            }
+        }
+        if self.names().contains(&"recording.mp4") {
+            let boxes = measure::boxes(&self.file("recording.mp4"));
+            let at =
+                |kind: &str| boxes.iter().position(|b| b == kind).unwrap_or_else(|| panic!("no {kind}: {boxes:?}"));
+            assert!(at("moov") < at("mdat"), "the index is behind the media: {boxes:?}");
+        }
+        for track in &self.manifest.tracks {
+            let sum = (track.received_ms + track.filled_ms) as f64;
+            assert!((sum - expected).abs() <= 80.0, "received and filled do not make {expected} ms: {track:?}");
+        }
+    }
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn check_schema(json: &[u8]) {
+    let schema = include_str!("../../src/output/manifest.schema.json");
+    let schema: Value = serde_json::from_str(schema).expect("the schema is JSON");
+    let instance: Value = serde_json::from_slice(json).expect("JSON");
+    let mut compiler = boon::Compiler::new();
+    compiler.enable_format_assertions();
+    let url = "https://example.com/manifest.schema.json";
+    compiler.add_resource(url, schema).expect("a resource");
+    let mut schemas = boon::Schemas::new();
+    let index = compiler.compile(url, &mut schemas).expect("a schema");
+    schemas.validate(&instance, index).unwrap_or_else(|err| panic!("{err}\n{instance:#}"));
+}
+
+/// Waits until something is so.
+pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !so() {
+        assert!(began.elapsed() < LIMIT, "{what}: waited in vain");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Copies a directory of files.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        std::fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
+    }
+}
