@@ -11,7 +11,8 @@
 //! - [`GAP_MS`] or more ahead: silence of exactly the missing samples comes first, so it starts at its own time;
 //! - [`GAP_MS`] or more back: the overlap is dropped, and what is left of it starts at the stand, its own time;
 //! - the first packet of all starts exactly at its time, however near;
-//! - a packet that ends before the one before it began, or repeats it sample by sample, comes too late: dropped;
+//! - a packet that ends before the one before it began, or repeats it sample by sample, comes too late: dropped (silence
+//!   is like silence, and jitter gives two packets the same time: it is a repeat only if it is late by more than that);
 //! - more than [`MAX_JUMP_MS`] ahead: dropped as a bad timestamp.
 //!
 //! Timestamps are rounded to milliseconds and jitter, so what remains of the offset is averaged over 4 s of sound. Only
@@ -29,6 +30,8 @@ use crate::media::{Pts, SAMPLES_PER_MS};
 const GAP: i64 = GAP_MS * SAMPLES_PER_MS;
 const MAX_JUMP: i64 = MAX_JUMP_MS * SAMPLES_PER_MS;
 
+/// Packets are early or late by up to this, in samples (15 ms, and rounding).
+const JITTER: f64 = 16.0 * 16.0;
 /// The time constant of the average of offsets, in samples.
 const AVERAGE: f64 = 4.0 * 16_000.0;
 /// An average offset beyond this starts the steering, in samples (4 ms).
@@ -298,7 +301,9 @@ impl Run {
 
     fn is_late(&self, at: i64, samples: &[i16]) -> bool {
         let ends_before = at.saturating_add(samples.len() as i64) <= self.last_at;
-        ends_before || (at == self.last_at && samples == self.last)
+        let is_silent = || samples.iter().all(|&sample| sample == 0);
+        let is_jitter = || (self.goal - at) as f64 + self.average <= JITTER && is_silent();
+        ends_before || (at == self.last_at && samples == self.last && !is_jitter())
     }
 
     /// Follows the clock: `samples` more are about to come, the first of them at `at`.

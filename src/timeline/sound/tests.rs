@@ -151,6 +151,26 @@ fn swapped_and_repeated_packets_are_dropped() {
 }
 
 #[test]
+fn jittering_silence_is_not_taken_for_repeats() {
+    let mut track = Track::default();
+    for n in 0..600 {
+        // Every other pair of packets has the same time.
+        track.push(n * 20 + [0, 10, -10, 0][n as usize % 4], &[0; 320]);
+    }
+    track.push(12_000, &[5; 320]);
+    let (out, summary) = track.finish(0);
+    assert_eq!((out.iter().position(|&s| s == 5), summary.counts.overlap), (Some(12_000 * 16), 0));
+
+    // Delivered again after a reconnect, it still is.
+    let mut track = Track::default();
+    for at in (0..1000).chain(500..1500).step_by(20) {
+        track.push(at, &[0; 320]);
+    }
+    let (_, summary) = track.finish(0);
+    assert_eq!((summary.length, summary.counts.overlap), (1500 * 16, 500 * 16));
+}
+
+#[test]
 fn the_first_packet_starts_exactly_at_its_time() {
     for first in [0, 1, 30, 45, 5000] {
         let mut track = Track::default();

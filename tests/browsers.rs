@@ -1,0 +1,303 @@
+//! `recording.mp4` in real browsers: it plays and seeks across every change of size, slate and speaker, and shows the right
+//! picture each time. The browsers are headless, and the page that they open tests itself and reports by HTTP.
+
+#[path = "common/script.rs"]
+mod script;
+#[path = "common/truth.rs"]
+mod truth;
+
+use rtms_recorder::render::Settings;
+use rtms_recorder::timeline::picture::EncodePolicy;
+use script::{Clip, Look, Rendered, Script, Sound, settings, steady};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+/// How long a browser may take for a file, start and all.
+const LIMIT: Duration = Duration::from_secs(90);
+/// A clip of each speaker is this long.
+const CLIP_MS: i64 = 3000;
+
+const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>test</title><video id="v" muted playsinline></video>
+<script>
+const points = POINTS, changes = CHANGES, video = document.getElementById("v"), errors = [];
+const until = (name, ms) => new Promise(done => {
+    const timer = setTimeout(() => { errors.push(`no ${name} in ${ms} ms at ${video.currentTime}`); done(); }, ms);
+    video.addEventListener(name, () => { clearTimeout(timer); done(); }, { once: true });
+});
+const painted = () => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+const look = () => {
+    const canvas = document.createElement("canvas");
+    canvas.width = 16; canvas.height = 9;
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.drawImage(video, 0, 0, 16, 9);
+    return { time: video.currentTime, colour: Array.from(context.getImageData(8, 4, 1, 1).data.slice(0, 3)) };
+};
+const seek = async time => {
+    const seeked = until("seeked", 10000);
+    video.currentTime = time;
+    await seeked;
+    await painted();
+};
+window.addEventListener("error", event => errors.push(String(event.message)));
+video.addEventListener("error", () => errors.push(`${video.error.code} ${video.error.message}`));
+(async () => {
+    const report = { seeks: [], plays: [] };
+    try {
+        const ready = until("canplay", 20000);
+        video.src = "/recording.mp4";
+        await ready;
+        report.duration = video.duration;
+        for (const point of points) {
+            await seek(point);
+            report.seeks.push(look());
+        }
+        // Backwards too: a browser keeps what it has decoded.
+        for (const point of points.slice().reverse()) {
+            await seek(point);
+            report.seeks.push(look());
+        }
+        for (const change of changes) {
+            await seek(change - 0.3);
+            await video.play();
+            const since = performance.now();
+            while (video.currentTime < change + 0.4 && performance.now() - since < 8000) {
+                await new Promise(done => setTimeout(done, 20));
+            }
+            video.pause();
+            await painted();
+            report.plays.push(look());
+        }
+        const ended = until("ended", 8000);
+        await seek(video.duration - 0.5);
+        await video.play();
+        await ended;
+        report.end = video.currentTime;
+    } catch (error) { errors.push(String(error)); }
+    report.errors = errors;
+    await fetch("/report", { method: "POST", body: JSON.stringify(report) });
+})();
+</script>"#;
+
+/// What is to be seen when.
+struct Meeting {
+    rendered: Rendered,
+    /// Seconds, and the colour.
+    points: Vec<(f64, u32)>,
+    changes: Vec<(f64, u32)>,
+    length: f64,
+}
+
+fn meeting(policy: EncodePolicy) -> Meeting {
+    let look = |colour, width, height, profile| {
+        Some(Look { colour, width, height, profile, flash_every: 1000, gop: 50, count: 75, ..Look::default() })
+    };
+    // `None`: all cameras are off.
+    let clips = [
+        look(0xb0_20_20, 320, 180, "high"),
+        look(0x20_b0_20, 320, 180, "baseline"),
+        look(0x20_20_b0, 160, 90, "high"),
+        None,
+        look(0xa0_a0_20, 90, 160, "main"),
+        look(0x20_a0_a0, 640, 360, "high"),
+        look(0xa0_20_a0, 320, 240, "main"),
+        None,
+        look(0xc0_60_20, 640, 360, "main"),
+        look(0x60_20_c0, 160, 90, "baseline"),
+        look(0x80_80_80, 180, 320, "high"),
+    ];
+    let mut script = Script::connected_to(&["audio", "video"]);
+    let (mut at, mut points, mut changes) = (0, Vec::new(), Vec::new());
+    for look in clips {
+        let seconds = |ms: i64| ms as f64 / 1000.0;
+        match look {
+            Some(look) => {
+                let clip = Clip::get(look);
+                script.pictures("video", &clip, &steady(at, at + CLIP_MS, 25));
+                // In its key frame, amid its pictures, and just before it ends.
+                points.extend([20, 1500, CLIP_MS - 30].map(|ms| (seconds(at + ms), look.colour)));
+                if at > 0 {
+                    changes.push((seconds(at), look.colour));
+                }
+                at += CLIP_MS;
+            }
+            None => {
+                // The last picture is held for a second first.
+                points.extend([1100, 2500, 3950].map(|ms| (seconds(at + ms), 0)));
+                changes.push((seconds(at + 1000), 0));
+                at += 4000;
+            }
+        }
+    }
+    script.sound(0, at, &Sound { packet_ms: 100, tone: Some((440.0, 3000.0)), ..Sound::default() });
+    script.ended(at);
+    let rendered = script.render(&Settings { video_encode: policy, ..settings() });
+    Meeting { rendered, points, changes, length: at as f64 / 1000.0 }
+}
+
+/// A browser that is killed with all its helpers when the test is over.
+struct Browser(Child);
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if let Some(group) = i32::try_from(self.0.id()).ok().and_then(rustix::process::Pid::from_raw) {
+            rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
+        }
+        self.0.wait().ok();
+    }
+}
+
+/// The first of the names that is installed.
+fn installed(names: &[&str]) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        std::env::split_paths(&path).find_map(|dir| names.iter().map(|name| dir.join(name)).find(|p| p.exists()));
+    found.unwrap_or_else(|| {
+        panic!("none of {names:?} is installed, and this test needs one: run scripts/setup --browsers")
+    })
+}
+
+fn chromium(home: &Path, url: &str) -> Command {
+    let mut command = Command::new(installed(&["chromium", "chromium-browser", "google-chrome"]));
+    command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]);
+    command.args(["--autoplay-policy=no-user-gesture-required", "--disable-background-networking", "--mute-audio"]);
+    command.arg(format!("--user-data-dir={}", home.join("profile").display())).arg(url);
+    command
+}
+
+fn firefox(home: &Path, url: &str) -> Command {
+    let profile = home.join("profile");
+    std::fs::create_dir_all(&profile).expect("a directory");
+    let settings = [
+        ("browser.aboutwelcome.enabled", "false"),
+        ("browser.shell.checkDefaultBrowser", "false"),
+        ("datareporting.policy.dataSubmissionEnabled", "false"),
+        ("datareporting.policy.dataSubmissionPolicyBypassNotification", "true"),
+        ("app.normandy.enabled", "false"),
+        ("app.update.enabled", "false"),
+        ("termsofuse.bypassNotification", "true"),
+        ("media.autoplay.default", "0"),
+        ("media.gmp-manager.updateEnabled", "false"),
+        ("network.captive-portal-service.enabled", "false"),
+    ];
+    let lines: String = settings.iter().map(|(key, value)| format!("user_pref(\"{key}\", {value});\n")).collect();
+    std::fs::write(profile.join("user.js"), lines).expect("room on the disk");
+    let mut command = Command::new(installed(&["firefox-esr", "firefox"]));
+    command.args(["--headless", "--no-remote", "--new-instance", "--profile"]).arg(profile).arg(url);
+    command
+}
+
+/// Lets a browser look at a recording.
+fn report(browser: fn(&Path, &str) -> Command, meeting: &Meeting) -> Value {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let seconds = |all: &[(f64, u32)]| json!(all.iter().map(|(at, _)| at).collect::<Vec<_>>()).to_string();
+    let page = PAGE.replace("POINTS", &seconds(&meeting.points)).replace("CHANGES", &seconds(&meeting.changes));
+    let file = std::fs::read(meeting.rendered.file("recording.mp4")).expect("the recording");
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for socket in listener.incoming().map_while(Result::ok) {
+            let (page, file, sender) = (page.clone(), file.clone(), sender.clone());
+            // A browser that closes a connection is no failure.
+            std::thread::spawn(move || serve(socket, &page, &file, &sender).ok());
+        }
+    });
+    let home = tempfile::tempdir().expect("a directory");
+    let log = std::fs::File::create(home.path().join("log")).expect("a file");
+    let mut command = browser(home.path(), &url);
+    command.env("HOME", home.path()).env("XDG_RUNTIME_DIR", home.path()).stdin(Stdio::null());
+    command.stdout(log.try_clone().expect("a handle")).stderr(log).process_group(0);
+    let _browser = Browser(command.spawn().expect("the browser can be started"));
+    receiver.recv_timeout(LIMIT).unwrap_or_else(|_| {
+        let log = std::fs::read_to_string(home.path().join("log")).unwrap_or_default();
+        panic!("no report after {LIMIT:?}; the browser said: {}", log.chars().take(4000).collect::<String>())
+    })
+}
+
+/// Answers the requests of one connection: the page, the recording by ranges, and the report.
+fn serve(socket: TcpStream, page: &str, file: &[u8], sender: &Sender<Value>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(socket.try_clone()?);
+    let mut socket = socket;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let (mut range, mut length) = (None, 0);
+        loop {
+            let mut header = String::new();
+            reader.read_line(&mut header)?;
+            let header = header.trim().to_ascii_lowercase();
+            if header.is_empty() {
+                break;
+            }
+            range = header.strip_prefix("range: bytes=").map(str::to_owned).or(range);
+            length = header.strip_prefix("content-length: ").and_then(|n| n.parse().ok()).unwrap_or(length);
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        let (status, kind, more, body): (_, _, String, &[u8]) = match line.split(' ').nth(1) {
+            Some("/") => ("200 OK", "text/html", String::new(), page.as_bytes()),
+            Some("/report") => {
+                sender.send(serde_json::from_slice(&body).unwrap_or_default()).ok();
+                ("204 No Content", "text/plain", String::new(), &[])
+            }
+            Some("/recording.mp4") => {
+                let ends = range.as_deref().and_then(|range| range.split_once('-'));
+                let from = ends.and_then(|(from, _)| from.parse().ok()).unwrap_or(0).min(file.len() - 1);
+                let to = ends.and_then(|(_, to)| to.parse().ok()).unwrap_or(file.len() - 1).min(file.len() - 1);
+                let more = format!("content-range: bytes {from}-{to}/{}\r\naccept-ranges: bytes\r\n", file.len());
+                ("206 Partial Content", "video/mp4", more, &file[from..=to])
+            }
+            _ => ("404 Not Found", "text/plain", String::new(), &[]),
+        };
+        write!(socket, "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n{more}\r\n", body.len())?;
+        socket.write_all(body)?;
+    }
+}
+
+fn check(name: &str, browser: fn(&Path, &str) -> Command) {
+    for policy in [EncodePolicy::Auto, EncodePolicy::Copy] {
+        let meeting = meeting(policy);
+        let report = report(browser, &meeting);
+        assert_eq!(report["errors"], json!([]), "{name}, {policy:?}: {report}");
+        let seen = |key: &str| -> Vec<(f64, [u8; 3])> {
+            let colour = |value: &Value| serde_json::from_value(value.clone()).expect("a colour");
+            let all = report[key].as_array().expect("a list").iter();
+            all.map(|one| (one["time"].as_f64().expect("a time"), colour(&one["colour"]))).collect()
+        };
+        let there_and_back: Vec<_> = meeting.points.iter().chain(meeting.points.iter().rev()).collect();
+        let seeks = seen("seeks");
+        assert_eq!(seeks.len(), there_and_back.len(), "{name}, {policy:?}");
+        for ((time, found), (at, colour)) in seeks.iter().zip(there_and_back) {
+            let right = (time - at).abs() < 0.01 && truth::is_colour(*found, *colour);
+            assert!(right, "{name}, {policy:?}: {found:?} at {time} in place of {colour:06x} at {at}");
+        }
+        let plays = seen("plays");
+        assert_eq!(plays.len(), meeting.changes.len(), "{name}, {policy:?}");
+        for ((time, found), (at, colour)) in plays.iter().zip(&meeting.changes) {
+            let right = *time > at + 0.3 && *time < at + 2.0 && truth::is_colour(*found, *colour);
+            assert!(right, "{name}, {policy:?}: played to {time}, {found:?} in place of {colour:06x} after {at}");
+        }
+        for key in ["duration", "end"] {
+            let found = report[key].as_f64().expect("a number");
+            assert!((found - meeting.length).abs() < 0.05, "{name}, {policy:?}: {key} {found} of {}", meeting.length);
+        }
+        println!("MEASURED {name}, {policy:?}: {} seeks, {} changes played through", seeks.len(), plays.len());
+    }
+}
+
+#[test]
+fn chromium_plays_and_seeks_across_every_change() {
+    check("Chromium", chromium);
+}
+
+#[test]
+fn firefox_plays_and_seeks_across_every_change() {
+    check("Firefox", firefox);
+}
