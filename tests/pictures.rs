@@ -110,7 +110,7 @@ fn sound_only_picture_only_and_nothing() {
     sound(&mut script, 5000, &[1000]);
     let rendered = script.render(&settings());
     let names = |rendered: &Rendered| rendered.manifest.objects.iter().map(|o| o.name.clone()).collect::<Vec<_>>();
-    assert_eq!(names(&rendered), ["audio.m4a"]);
+    assert_eq!(names(&rendered), ["audio.m4a", "timeline.json"]);
     assert_eq!(rendered.manifest.tracks.len(), 1);
     assert_eq!((rendered.manifest.duration_ms, rendered.manifest.complete), (5000, true));
     assert_adds_up(&rendered, 64.0);
@@ -120,7 +120,7 @@ fn sound_only_picture_only_and_nothing() {
     let shown = script.pictures("video", &clip, &steady(0, 5000, 25));
     script.ended(5000);
     let rendered = script.render(&settings());
-    assert_eq!(names(&rendered), ["recording.mp4"]);
+    assert_eq!(names(&rendered), ["recording.mp4", "timeline.json"]);
     assert_eq!((rendered.manifest.duration_ms, rendered.manifest.complete), (5000, true));
     assert_eq!(rendered.manifest.gaps, []);
     assert_adds_up(&rendered, 40.0);
@@ -132,7 +132,7 @@ fn sound_only_picture_only_and_nothing() {
     script.ended(5000);
     let rendered = script.render(&settings());
     let manifest = &rendered.manifest;
-    assert_eq!((names(&rendered).len(), manifest.tracks.len(), manifest.gaps.len()), (0, 0, 0));
+    assert_eq!((names(&rendered), manifest.tracks.len(), manifest.gaps.len()), (vec!["timeline.json".into()], 0, 0));
     assert_eq!((manifest.duration_ms, manifest.zero_at, manifest.complete), (0, None, true));
     assert_eq!(manifest.stop_reason.as_ref().and_then(|reason| reason.code), Some(6));
     assert!(rendered.file("manifest.json").exists());
@@ -424,6 +424,12 @@ fn pauses_are_cut_or_kept() {
         let rendered = script.render(&Settings { paused: policy, ..settings() });
         assert_eq!(rendered.manifest.duration_ms, length, "{policy:?}");
         assert_adds_up(&rendered, 40.0);
+        let listed: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(rendered.file("timeline.json")).unwrap()).unwrap();
+        let end = if policy == PausePolicy::Cut { 10_000 } else { 25_000 };
+        let pause = &listed["pauses"][0];
+        assert_eq!((&pause["start_ms"], &pause["end_ms"]), (&10_000.into(), &end.into()), "{listed:#}");
+        assert!(pause["from"].as_str() < pause["until"].as_str(), "{listed:#}");
         let cut = if policy == PausePolicy::Cut { 15_000 } else { 0 };
         let placed: Vec<i64> = sent.iter().map(|&at| if at > 10_000 { at - cut } else { at }).collect();
         assert_in_sync(&format!("pause, {policy:?}"), &rendered, &placed);

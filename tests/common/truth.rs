@@ -4,6 +4,7 @@
 use super::script::{BEEP, BEEP_MS, Rendered};
 use rtms_recorder::media::{Gap, TrackKey};
 use rtms_recorder::output::Manifest;
+use serde_json::Value;
 use std::f64::consts::{PI, TAU};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -311,7 +312,20 @@ pub(crate) fn assert_adds_up(rendered: &Rendered, frame_ms: f64) {
     }
     let track_of_gap = |gap: &Gap| manifest.tracks.iter().any(|track| track.track == gap.track);
     assert!(manifest.gaps.iter().all(track_of_gap), "{:?}", manifest.gaps);
-    for object in &manifest.objects {
+    let timeline: Value = serde_json::from_slice(&std::fs::read(rendered.file("timeline.json")).expect("it is there"))
+        .expect("timeline.json is JSON");
+    let json: Value = serde_json::from_slice(&manifest.to_json()).expect("the manifest is JSON");
+    for same in ["duration_ms", "gaps", "tracks"] {
+        assert_eq!(timeline[same], json[same], "{same}");
+    }
+    for track in ["video", "share"] {
+        let sum = |list: &str| -> i64 {
+            let items = timeline[list].as_array().expect("a list").iter().filter(|item| item["track"] == track);
+            items.map(|item| item["end_ms"].as_i64().unwrap() - item["start_ms"].as_i64().unwrap()).sum()
+        };
+        assert_eq!(sum("filled"), sum("gaps"), "what is seen in the gaps of {track}: {timeline:#}");
+    }
+    for object in manifest.objects.iter().filter(|object| object.duration_ms.is_some()) {
         let file = rendered.file(&object.name);
         assert_eq!(object.duration_ms, Some(length), "{}", object.name);
         let has_picture = matches!(object.name.as_str(), "recording.mp4" | "screenshare.mp4");
