@@ -280,7 +280,7 @@ impl Script {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let jitter = (random >> 33) as i64 % (2 * sound.jitter_ms + 1) - sound.jitter_ms;
             let at = true_at.round() as i64 + jitter;
-            let received = sound.burst.unwrap_or(true_at.round() as i64 + sound.packet_ms);
+            let received = sound.burst.unwrap_or_else(|| true_at.round() as i64 + sound.packet_ms);
             self.media(ZERO + received + LATENCY_MS, at, "audio", sound.user, &bytes);
         }
     }
