@@ -159,8 +159,11 @@ fn frame_rates_that_change() {
     assert_eq!(assert_copied(&file, &slices(&clip, &shown)), 0);
 }
 
+/// A clip, and which of its pictures are shown when.
+type ClipShown = (std::sync::Arc<Clip>, Vec<Shown>);
+
 /// A speaker after the other, of different sizes.
-fn speakers(policy: EncodePolicy) -> (Rendered, Vec<(std::sync::Arc<Clip>, Vec<Shown>)>) {
+fn speakers(policy: EncodePolicy) -> (Rendered, Vec<ClipShown>) {
     let looks = [
         Look { colour: 0xa0_20_20, width: 320, height: 180, ..Look::default() },
         // The same size with another SPS, then others, smaller, larger, portrait, nearly the canvas's shape.
