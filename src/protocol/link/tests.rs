@@ -1,5 +1,6 @@
 use super::*;
 use crate::ids::{MeetingId, StreamId};
+use crate::protocol::server_urls::AllowedHosts;
 use serde_json::json;
 
 /// A link in virtual time, with a script of what Zoom does.
