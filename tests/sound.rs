@@ -136,6 +136,10 @@ fn sound_delivered_again_after_a_reconnect_is_used_once() {
     assert_eq!(rendered.manifest.gaps, []);
     assert!(rendered.manifest.complete);
     assert_eq!(rendered.manifest.tracks[0].dropped_ms, 5000);
+    let timeline: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(rendered.file("timeline.json")).unwrap()).unwrap();
+    let again = serde_json::json!([{"track": "audio", "start_ms": 25_000, "end_ms": 30_000}]);
+    assert_eq!(timeline["repeated"], again);
     assert_adds_up(&rendered, FRAME_MS);
     assert_sounds_like(&rendered.file("audio.m4a"), &tone.ideal(0, 60_000));
 }

@@ -29,7 +29,9 @@ pub struct Timeline {
     pub filled: Vec<Filled>,
     /// Which pictures were encoded anew; all others are bit for bit what Zoom sent.
     pub encoded: Vec<Encoded>,
-    /// Pictures that are not in a track.
+    /// What came again, or when the track had gone past it, and was dropped.
+    pub repeated: Vec<Repeated>,
+    /// How many pictures are not in a track.
     pub dropped: Vec<Dropped>,
     /// When a user paused the stream.
     pub pauses: Vec<Pause>,
@@ -63,6 +65,17 @@ pub enum Filler {
 /// A stretch of a picture track that was encoded anew.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Encoded {
+    /// The track.
+    pub track: TrackKey,
+    /// Where it starts.
+    pub start_ms: Pts,
+    /// Where it ends.
+    pub end_ms: Pts,
+}
+
+/// A stretch of media that a track had already gone past when it came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Repeated {
     /// The track.
     pub track: TrackKey,
     /// Where it starts.

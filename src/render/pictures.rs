@@ -4,11 +4,12 @@
 //! recording is assembled; until then no child has to live for it.
 
 use super::Error;
+use super::sound::again;
 use crate::container::flv;
 use crate::container::matroska::{self, TrackSettings, Writer};
 use crate::ffmpeg::{Child, Ffmpeg, Output, args};
 use crate::media::{AccessUnit, PictureCodec, Pts, Timestamp, TrackKey};
-use crate::output::timeline::Dropped;
+use crate::output::timeline::{Dropped, Repeated};
 use crate::timeline::Span;
 use crate::timeline::admit::Admission;
 use crate::timeline::clock::{Clock, Place};
@@ -103,7 +104,8 @@ impl PictureTrack {
 
     /// Fills the track up to `end`.
     pub(super) fn finish(mut self, end: Pts) -> Finished {
-        let Summary { missing, counts, .. } = self.track.finish(end, &mut self.out);
+        let Summary { missing, counts, late, .. } = self.track.finish(end, &mut self.out);
+        let repeated = late.into_iter().map(|span| again(&self.key, span)).collect();
         let dropped = Dropped {
             track: self.key,
             no_key_frame: counts.no_key_frame,
@@ -112,7 +114,7 @@ impl PictureTrack {
             paused: self.paused,
             undecodable: 0,
         };
-        Finished { rest: self.out, missing, dropped }
+        Finished { rest: self.out, missing, repeated, dropped }
     }
 }
 
@@ -122,6 +124,7 @@ pub(super) struct Finished {
     /// What is still to be written.
     pub(super) rest: Vec<Frame>,
     pub(super) missing: Missing,
+    pub(super) repeated: Vec<Repeated>,
     pub(super) dropped: Dropped,
 }
 

@@ -5,6 +5,7 @@ use crate::ffmpeg::{self, Child, Ffmpeg, Output, args};
 use crate::ids::{UserId, path_safe};
 use crate::media::{AudioFrame, Pts, SAMPLES_PER_MS, Timestamp, TrackKey};
 use crate::output::manifest::TrackSummary;
+use crate::output::timeline::Repeated;
 use crate::timeline::Span;
 use crate::timeline::admit::Admission;
 use crate::timeline::clock::Clock;
@@ -195,10 +196,14 @@ impl SoundTracks {
         };
         let out = &mut self.out;
         let sink = &mut |piece: Piece<'_>| append(out, piece);
-        let mut tracks = Vec::new();
+        let (mut tracks, mut repeated) = (Vec::new(), Vec::new());
         match self.mix {
             MixTrack::Empty => {}
-            MixTrack::Zoom(sound) => tracks.push(track(TrackKey::Mix, sound.finish(end, sink), paused_ms)),
+            MixTrack::Zoom(sound) => {
+                let summary = sound.finish(end, sink);
+                repeated.extend(summary.repeated.iter().map(|span| again(&TrackKey::Mix, *span)));
+                tracks.push(track(TrackKey::Mix, summary, paused_ms));
+            }
             MixTrack::Own(mix) => {
                 let summary = mix.finish(end, sink);
                 let filled_ms: i64 = summary.gaps.iter().map(|gap| gap.ms()).sum();
@@ -216,10 +221,12 @@ impl SoundTracks {
         for (user, mut participant) in self.participants {
             let out = &mut participant.out;
             let summary = participant.sound.finish(end, &mut |piece| append(out, piece));
-            tracks.push(track(TrackKey::Participant(user.clone()), summary, 0));
+            let key = TrackKey::Participant(user.clone());
+            repeated.extend(summary.repeated.iter().map(|span| again(&key, *span)));
+            tracks.push(track(key, summary, 0));
             participants.push((user, participant.name, participant.out));
         }
-        Finished { mix: self.out, participants, tracks, remarks }
+        Finished { mix: self.out, participants, tracks, repeated, remarks }
     }
 }
 
@@ -232,6 +239,7 @@ pub(super) struct Finished {
     pub(super) participants: Vec<(UserId, Option<String>, Vec<Pcm>)>,
     /// What each is made of, and where it has raw gaps.
     pub(super) tracks: Vec<(TrackSummary, Vec<Span>)>,
+    pub(super) repeated: Vec<Repeated>,
     /// For the manifest, a sentence each.
     pub(super) remarks: Vec<String>,
 }
@@ -274,6 +282,11 @@ fn track(key: TrackKey, summary: sound::Summary, paused_ms: u64) -> (TrackSummar
         dropped_ms: ms(counts.overlap + counts.bad_time) + paused_ms,
     };
     (track, summary.gaps)
+}
+
+/// An entry of `timeline.json`.
+pub(super) fn again(track: &TrackKey, span: Span) -> Repeated {
+    Repeated { track: track.clone(), start_ms: span.start, end_ms: span.end }
 }
 
 fn ms(samples: u64) -> u64 {

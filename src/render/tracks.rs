@@ -12,7 +12,7 @@ use crate::ids::UserId;
 use crate::journal::Note;
 use crate::media::{AccessUnit, Gap, Pts, Timestamp, TrackKey};
 use crate::output::manifest::TrackSummary;
-use crate::output::timeline::{Connection, Dropped, Pause};
+use crate::output::timeline::{Connection, Dropped, Pause, Repeated};
 use crate::protocol::message::Medium;
 use crate::timeline::Span;
 use crate::timeline::clock::{Clock, PausePolicy};
@@ -53,6 +53,7 @@ pub(super) struct Whole {
     pub(super) end: Pts,
     pub(super) gaps: Vec<Gap>,
     pub(super) tracks: Vec<TrackSummary>,
+    pub(super) repeated: Vec<Repeated>,
     pub(super) dropped: Vec<Dropped>,
     pub(super) pauses: Vec<Pause>,
     pub(super) connections: Vec<Connection>,
@@ -144,6 +145,7 @@ impl Tracks {
         let sound = self.sound.finish(end);
         ready.sound.extend(sound.mix);
         remarks.extend(sound.remarks);
+        let mut repeated = sound.repeated;
         for (summary, missing) in sound.tracks {
             let missing = Missing { media: missing, key_frame: Vec::new() };
             gaps.extend(attribute(&summary.track, &missing, &outages(Medium::Audio, &missing.media)));
@@ -161,6 +163,7 @@ impl Tracks {
                 let finished = track.finish(end);
                 let (key, missing) = (finished.dropped.track.clone(), finished.missing);
                 frames.extend(finished.rest);
+                repeated.extend(finished.repeated);
                 dropped.push(finished.dropped);
                 let holes = attribute(&key, &missing, &outages(medium, &missing.media));
                 let filled_ms = holes.iter().map(|gap| gap.end.0 - gap.start.0).sum::<i64>().max(0).unsigned_abs();
@@ -183,6 +186,7 @@ impl Tracks {
             end,
             gaps,
             tracks,
+            repeated,
             dropped,
             pauses,
             connections,

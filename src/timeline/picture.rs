@@ -29,6 +29,7 @@
 use super::gaps::Missing;
 use super::image::{Size, size, sniff};
 use super::sets::{ParameterSets, Slice, Sps};
+use super::spans::SpanSet;
 use super::units::Units;
 use super::{MAX_JUMP_MS, Span};
 use crate::media::{PictureCodec, Pts};
@@ -140,6 +141,8 @@ pub struct Summary {
     pub end: Pts,
     /// Where pictures were missing.
     pub missing: Missing,
+    /// Where pictures came when the track had gone past them, and were dropped; ascending.
+    pub late: Vec<Span>,
     /// What became of the pictures.
     pub counts: Counts,
 }
@@ -164,6 +167,7 @@ pub struct Track {
     /// The frame whose duration is not known yet.
     open: Option<Frame>,
     first_undecodable: Option<Pts>,
+    late: SpanSet,
     missing: Missing,
     counts: Counts,
 }
@@ -231,6 +235,7 @@ impl Track {
             interval_ms: 1000 / i64::from(settings.fps.get()),
             open: None,
             first_undecodable: None,
+            late: SpanSet::default(),
             missing: Missing::default(),
             counts: Counts::default(),
         }
@@ -311,7 +316,8 @@ impl Track {
         self.fill(end, Next::End, out);
         self.decodable_from(end);
         self.close(end, out);
-        Summary { end, counts: self.counts(), missing: self.missing }
+        let late = self.late.iter().map(|(start, end)| Span::new(Pts(start), Pts(end))).collect();
+        Summary { end, late, counts: self.counts(), missing: self.missing }
     }
 
     fn flush(&mut self, out: &mut Vec<Frame>) {
@@ -346,6 +352,7 @@ impl Track {
         self.counts.received += 1;
         let Some(at) = self.place(pts, next) else {
             self.counts.late += 1;
+            self.late.insert(pts.0, pts.0.saturating_add(self.interval_ms));
             return;
         };
         if next == Next::Key {

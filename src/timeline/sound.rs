@@ -24,6 +24,7 @@
 //! (counting what waits for its neighbours).
 
 use super::interpolate::Stretch;
+use super::spans::SpanSet;
 use super::{GAP_MS, MAX_JUMP_MS, Span};
 use crate::media::{Pts, SAMPLES_PER_MS};
 
@@ -103,6 +104,8 @@ pub struct Summary {
     pub length: u64,
     /// Where sound was missing for [`GAP_MS`] or more, ascending; to the nearest millisecond.
     pub gaps: Vec<Span>,
+    /// Where sound came again, or when the track had gone past it, and was dropped; ascending, to the nearest millisecond.
+    pub repeated: Vec<Span>,
     /// What became of the samples.
     pub counts: Counts,
 }
@@ -115,6 +118,8 @@ pub struct Sound {
     run: Option<Run>,
     /// In samples.
     gaps: Vec<(i64, i64)>,
+    /// In samples.
+    repeated: SpanSet,
     counts: Counts,
 }
 
@@ -167,6 +172,7 @@ impl Sound {
             Verdict::Overlap(overlap) => {
                 let overlap = usize::try_from(overlap).unwrap_or(usize::MAX).min(samples.len());
                 self.counts.overlap += overlap as u64;
+                self.repeated.insert(at, at.saturating_add(overlap as i64));
                 if overlap < samples.len() {
                     self.end_run(sink);
                 }
@@ -174,6 +180,7 @@ impl Sound {
             }
             Verdict::Late => {
                 self.counts.overlap += len;
+                self.repeated.insert(at, at.saturating_add(samples.len() as i64));
                 return;
             }
             Verdict::BadTime => {
@@ -215,6 +222,7 @@ impl Sound {
         Summary {
             length: self.emitted.unsigned_abs(),
             gaps: self.gaps.iter().map(|&gap| to_ms(gap)).collect(),
+            repeated: self.repeated.iter().map(to_ms).collect(),
             counts: self.counts,
         }
     }
