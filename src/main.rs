@@ -103,7 +103,7 @@ async fn serve() -> anyhow::Result<ExitCode> {
     tracing::info!(
         webhook = format!("http://{}{}", listener.local_addr()?, config.webhook_path),
         storage = store.describe(), spool = %spool_dir.display(), version = env!("CARGO_PKG_VERSION"),
-        "ready; Zoom needs a public https:// address that leads to this webhook"
+        "ready"
     );
     if config.allow_unsigned {
         tracing::warn!(
