@@ -137,9 +137,29 @@ fn in_s3(recorded: &Recorded) {
     // What lasts is not taken for damage.
     server.inject(Fault::Refuse(403, "AccessDenied"), 9, |seen| seen.key.ends_with("manifest.json"));
     let said = verify(home, &[]);
-    assert!(said.status == Some(1) && said.out.contains("Not checked: ") && said.out.contains("AccessDenied"), "{said:?}");
+    assert!(
+        said.status == Some(1) && said.out.contains("Not checked: ") && said.out.contains("AccessDenied"),
+        "{said:?}"
+    );
     assert!(said.summary().contains(" 0 problems, 1 not checked, "), "{said:?}");
     server.heal();
+
+    // A key of another folder is not asked for, although the object is there.
+    let manifest = server.file(&format!("team/{folder}/manifest.json"));
+    let as_it_was = std::fs::read(&manifest).expect("the manifest");
+    std::fs::write(server.file("team/secret.json"), "{}").expect("an object");
+    change_manifest(manifest.parent().expect("a folder"), |manifest| {
+        manifest["objects"][0]["key"] = json!("secret.json")
+    });
+    server.forget();
+    verify(home, &["--deep"]).found(2, &["\"secret.json\" is listed by the manifest, but is no object of this folder"]);
+    assert!(
+        server.seen().iter().all(|seen| seen.method == "GET" && !seen.key.contains("secret")),
+        "{:?}",
+        server.seen()
+    );
+    std::fs::write(&manifest, as_it_was).expect("the manifest");
+    std::fs::remove_file(server.file("team/secret.json")).expect("the object");
 
     // A byte of the sound that no other object holds.
     let audio = server.file(&format!("team/{folder}/audio.m4a"));
@@ -227,7 +247,8 @@ fn damaged_manifests(recorded: &Recorded) {
 
     // Keys that lead elsewhere: to a file that is there, with the size and hash that the manifest says.
     let other = recorded.folder.replacen("20", "19", 1);
-    for key in ["../x".to_owned(), format!("{}/../x", recorded.folder), format!("{other}/x"), "/etc/passwd".to_owned()] {
+    for key in ["../x".to_owned(), format!("{}/../x", recorded.folder), format!("{other}/x"), "/etc/passwd".to_owned()]
+    {
         let home = recorded.damaged(|folder| {
             std::fs::write(folder.join("../x"), "").expect("a file");
             std::fs::write(folder.join("../../../../../x"), "").expect("a file");

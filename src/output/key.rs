@@ -97,9 +97,10 @@ pub fn depth(path: &str) -> Option<usize> {
         return Some(0);
     }
     let parts: Vec<&str> = path.split('/').collect();
-    let dated = parts.iter().zip([4, 2, 2]).all(|(part, digits)| {
-        part.len() == digits && part.bytes().all(|b| b.is_ascii_digit())
-    });
+    let dated = parts
+        .iter()
+        .zip([4, 2, 2])
+        .all(|(part, digits)| part.len() == digits && part.bytes().all(|b| b.is_ascii_digit()));
     (dated && !parts.iter().any(|part| matches!(*part, "" | "." | ".."))).then_some(parts.len())
 }
 

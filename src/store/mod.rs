@@ -230,8 +230,8 @@ impl Store {
         Ok(Stored { key: head.key, size_bytes: head.size_bytes, sha256: hex(&sha256.finalize()), e_tag: head.e_tag })
     }
 
-    /// The content of an object that has `size_bytes`, in order, in pieces of at most [`PART_SIZE`]. Two are asked for
-    /// at a time.
+    /// The content of an object that has `size_bytes`, in order, in pieces of at most [`PART_SIZE`]. Each is asked for when
+    /// it is waited for, so that no request grows old while the one before it is worked on.
     ///
     /// # Errors
     /// As [`Store::head`]; [`Error::Mismatch`] if it turns out to be shorter.
@@ -241,7 +241,7 @@ impl Store {
         size_bytes: u64,
     ) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<'a> {
         let starts = (0..size_bytes).step_by(PART_SIZE as usize);
-        let pieces = starts.map(move |start| async move {
+        stream::iter(starts).then(move |start| async move {
             let end = size_bytes.min(start + PART_SIZE);
             let piece = self.get_range(key, start..end).await?;
             let found_bytes = start + piece.len() as u64;
@@ -249,8 +249,7 @@ impl Store {
                 return Err(Error::Mismatch { place: self.locate(key), sent_bytes: size_bytes, found_bytes });
             }
             Ok(piece)
-        });
-        stream::iter(pieces).buffered(2)
+        })
     }
 
     /// What is directly in `folder`, as [`Store::list`] takes it: objects and folders, each sorted.

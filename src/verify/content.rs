@@ -11,8 +11,8 @@ use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 use std::pin::pin;
 
-/// A JSON object above this size is not of the recorder's making.
-const JSON_MAX: u64 = 256 << 20;
+/// A JSON object above this size is not parsed: it would be kept in memory for that.
+const JSON_MAX: u64 = 32 << 20;
 
 /// Why something could not be checked: nothing is known to be wrong with it.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +25,20 @@ pub(super) enum Unchecked {
 
 /// What is done with the bytes besides hashing them.
 enum Reader {
-    Media(Decoder),
+    Media(Box<Decoder>),
     Json(Vec<u8>),
     Nothing,
+}
+
+impl Reader {
+    async fn take(&mut self, piece: &[u8]) -> Result<(), ffmpeg::Error> {
+        match self {
+            Self::Media(decoder) => decoder.write(piece).await?,
+            Self::Json(json) => json.extend_from_slice(piece),
+            Self::Nothing => {}
+        }
+        Ok(())
+    }
 }
 
 /// What is wrong with the content of `name`. Its size is known to be right.
@@ -38,25 +49,24 @@ pub(super) async fn check(
     object: &StoredObject,
 ) -> Result<Vec<Finding>, Unchecked> {
     let mut reader = match name.rsplit_once('.') {
-        Some((_, "mp4" | "m4a")) => Reader::Media(Decoder::start(ffmpeg)?),
+        Some((_, "mp4" | "m4a")) => Reader::Media(Box::new(Decoder::start(ffmpeg)?)),
         Some((_, "json")) if object.size_bytes <= JSON_MAX => Reader::Json(Vec::new()),
         _ => Reader::Nothing,
     };
     let mut sha256 = Sha256::new();
     let mut pieces = pin!(store.pieces(&object.key, object.size_bytes));
+    let mut next = pieces.try_next().await;
     loop {
-        let piece = match pieces.try_next().await {
+        let piece = match next {
             Ok(Some(piece)) => piece,
             Ok(None) => break,
             Err(err) if err.is_not_found() => return Ok(vec![Finding::of(name, Kind::Missing, "is missing")]),
             Err(err) => return Err(err.into()),
         };
         sha256.update(&piece);
-        match &mut reader {
-            Reader::Media(decoder) => decoder.write(&piece).await?,
-            Reader::Json(json) => json.extend_from_slice(&piece),
-            Reader::Nothing => {}
-        }
+        let (taken, following) = tokio::join!(reader.take(&piece), pieces.try_next());
+        taken?;
+        next = following;
     }
     let sha256: String = sha256.finalize().iter().map(|b| format!("{b:02x}")).collect();
     let mut findings = Vec::new();

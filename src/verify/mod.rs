@@ -7,7 +7,7 @@
 //! Invariants:
 //!
 //! - Memory is bounded: the listing of one day, and of each recording that is being checked one manifest and, with
-//!   `--deep`, a few pieces of an object. Nothing is written to a disk.
+//!   `--deep`, two pieces of an object. Nothing is written to a disk.
 //! - A manifest is text from outside: no key that it lists is asked for unless it lies in the manifest's own folder and
 //!   the store has listed it there.
 //! - Findings are reported in the order of the folders, however many are checked at a time.
@@ -42,7 +42,7 @@ const GIVE_UP_AFTER: usize = 5;
 /// Check that the recordings in the bucket are as their manifests say.
 ///
 /// Of the settings only STORAGE_URL and the store's own credentials count. Exit status: 0 all is as the manifests say, 1
-/// something could not be checked, 2 something is wrong, 64 wrong settings.
+/// not all could be checked, 2 something is wrong, 64 wrong settings.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Only these: 2026, 2026/11, 2026/11/20, or the folder of a recording [default: all]
@@ -142,7 +142,7 @@ fn folders(asked: Vec<String>) -> Result<Vec<String>, Error> {
     let mut folders = Vec::new();
     for folder in asked {
         let path = folder.strip_suffix("/manifest.json").unwrap_or(&folder).trim_end_matches('/');
-        if path.is_empty() || !depth(path).is_some_and(|depth| depth <= FOLDER_DEPTH) {
+        if path.is_empty() || depth(path).is_none_or(|depth| depth > FOLDER_DEPTH) {
             return Err(Error::Folder(folder));
         }
         folders.push(path.to_owned());

@@ -87,8 +87,7 @@ impl<'a> Checker<'a> {
             let problems = match there.get(name) {
                 None => vec![Finding::of(name, Kind::Missing, "is missing")],
                 Some(head) if head.size_bytes != object.size_bytes => {
-                    let text =
-                        format!("has {} bytes, where the manifest says {}", head.size_bytes, object.size_bytes);
+                    let text = format!("has {} bytes, where the manifest says {}", head.size_bytes, object.size_bytes);
                     vec![Finding::of(name, Kind::Size, text)]
                 }
                 Some(_) => match &self.ffmpeg {
@@ -196,7 +195,10 @@ mod tests {
             own_name(&object, "2026/11/20/a/").map(str::to_owned)
         };
         assert_eq!(own("2026/11/20/a/audio.m4a", "audio.m4a").as_deref(), Some("audio.m4a"));
-        assert_eq!(own("2026/11/20/a/participants/1-b.m4a", "participants/1-b.m4a").as_deref(), Some("participants/1-b.m4a"));
+        assert_eq!(
+            own("2026/11/20/a/participants/1-b.m4a", "participants/1-b.m4a").as_deref(),
+            Some("participants/1-b.m4a")
+        );
         for (key, name) in [
             ("../x", "x"),
             ("2026/11/20/a/../b/x", "../b/x"),

@@ -187,7 +187,8 @@ impl Printer {
         self.so_far.add(report);
         let Summary { recordings, size_bytes, problems, .. } = self.so_far;
         let size = HumanBytes(size_bytes);
-        self.progress.set_message(format!("{recordings} recordings, {size}, {problems} problems; at {}", report.folder));
+        self.progress
+            .set_message(format!("{recordings} recordings, {size}, {problems} problems; at {}", report.folder));
         if report.is_silent() {
             return Ok(());
         }
@@ -209,6 +210,13 @@ impl Printer {
 
     fn print(&self, line: &str) -> io::Result<()> {
         self.progress.suspend(|| writeln!(io::stdout(), "{line}"))
+    }
+}
+
+impl Drop for Printer {
+    /// An error that follows gets a line of its own.
+    fn drop(&mut self) {
+        self.progress.finish_and_clear();
     }
 }
 
@@ -249,7 +257,10 @@ mod tests {
     #[test]
     fn what_is_wrong_goes_before_what_is_not_known() {
         let mut summary = Summary { recordings: 2, objects: 1, ..Summary::default() };
-        assert_eq!((summary.exit_status(), summary.line().as_str()), (0, "2 recordings, 1 object, 0 bytes, 0 problems, 0.0 s"));
+        assert_eq!(
+            (summary.exit_status(), summary.line().as_str()),
+            (0, "2 recordings, 1 object, 0 bytes, 0 problems, 0.0 s")
+        );
         summary.unchecked = 1;
         assert_eq!(summary.exit_status(), 1);
         summary.problems = 1;
