@@ -1,8 +1,8 @@
 //! Checks what is in a bucket against the manifests, and reports what differs.
 //!
-//! Owns the command `verify`: which folders there are ([`walk`]), what has to be in each ([`recording`]), whether the
-//! content of an object is what was uploaded and can be played ([`content`], with `--deep`), and the words for it
-//! ([`report`]). Only reads; what to do about a finding is left to people.
+//! Owns the command `verify`: which folders there are (`walk`), what has to be in each (`recording`), whether the
+//! content of an object is what was uploaded and can be played (`content`, with `--deep`), and the words for it
+//! (`report`). Only reads; what to do about a finding is left to people.
 //!
 //! Invariants:
 //!
