@@ -3,13 +3,14 @@
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use rtms_recorder::capture::Dialer;
-use rtms_recorder::config::{Config, LogFormat, RenderConfig};
+use rtms_recorder::config::{Config, LogFormat, RenderConfig, RestConfig};
 use rtms_recorder::events::server;
 use rtms_recorder::ffmpeg::{self, Ffmpeg};
+use rtms_recorder::ids::Product;
 use rtms_recorder::recorder::spool::{self, Spool};
 use rtms_recorder::recorder::{self, Recorder};
 use rtms_recorder::store::{Store, Uploader, uploader};
-use rtms_recorder::{render, simulator, telemetry};
+use rtms_recorder::{render, rest, simulator, telemetry};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,8 +19,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit status for wrong settings (EX_USAGE of sysexits.h).
 const EXIT_USAGE: u8 = 64;
-/// Exit status for a spool that is in use (EX_TEMPFAIL).
-const EXIT_IN_USE: u8 = 75;
+/// Exit status for a spool that is in use, and for a Zoom that has trouble (EX_TEMPFAIL).
+const EXIT_LATER: u8 = 75;
 
 /// Records Zoom Realtime Media Streams into files in your own bucket.
 ///
@@ -48,6 +49,8 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Start, stop, pause or resume a stream by Zoom's REST API.
+    Rtms(rest::Args),
 }
 
 #[tokio::main]
@@ -57,6 +60,7 @@ async fn main() -> ExitCode {
         Command::Serve => serve().await,
         Command::Simulate(args) => simulate(*args).await,
         Command::Render { journal, out } => render_journal(journal, out).await,
+        Command::Rtms(args) => control_rtms(args).await,
     };
     done.unwrap_or_else(|err| {
         eprintln!("rtms-recorder: {err:#}");
@@ -87,7 +91,7 @@ async fn serve() -> anyhow::Result<ExitCode> {
     let spool = match Spool::open(&config.spool_dir) {
         Err(err @ spool::Error::InUse { .. }) => {
             eprintln!("rtms-recorder: {err}");
-            return Ok(ExitCode::from(EXIT_IN_USE));
+            return Ok(ExitCode::from(EXIT_LATER));
         }
         spool => spool?,
     };
@@ -197,4 +201,28 @@ async fn render_journal(journal: PathBuf, out: PathBuf) -> anyhow::Result<ExitCo
         println!("  {:>12}  {}", object.size_bytes, object.name);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn control_rtms(args: rest::Args) -> anyhow::Result<ExitCode> {
+    if args.participant.is_some() && !matches!(args.product, Product::Meeting | Product::Webinar) {
+        eprintln!("rtms-recorder: --participant is for meetings and webinars");
+        return Ok(ExitCode::from(EXIT_USAGE));
+    }
+    let config = match RestConfig::from_env(&env, args.product) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            eprintln!("rtms-recorder: {mistakes}");
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
+    Ok(match rest::command(args, config).await? {
+        Ok(done) => {
+            println!("{done}");
+            ExitCode::SUCCESS
+        }
+        Err(err) => {
+            eprintln!("rtms-recorder: {err}");
+            if err.is_retryable() { ExitCode::from(EXIT_LATER) } else { ExitCode::FAILURE }
+        }
+    })
 }
