@@ -196,3 +196,119 @@ async fn the_token_is_kept_and_what_may_pass_is_asked_again() {
         ]
     );
 }
+
+/// A home whose recorder starts streams again.
+fn restarting(rest: SocketAddr) -> Home {
+    let mut home = home(rest);
+    home.set("ZOOM_ACCOUNT_ID", ACCOUNT);
+    home
+}
+
+fn starts(summary: &Summary) -> Vec<(&str, u16)> {
+    calls(summary).into_iter().filter(|(call, _)| !call.starts_with("token")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_ends_in_trouble_is_started_again_and_both_recordings_say_so() {
+    let rest = free();
+    let home = restarting(rest);
+    let recorder = home.start().await;
+    let mut settings = with_rest(&recorder, 8, rest);
+    settings.stop_reason = 13;
+    let summary = play(settings).await;
+    recorder.published(2).await;
+    let [before, after] = &summary.meetings[..] else { panic!("two streams: {summary}") };
+    assert_eq!((before.stop_reason, after.stop_reason), (13, 6));
+    assert_eq!(starts(&summary), [(format!("start meeting {}", before.meeting_id).as_str(), 202)]);
+
+    let recordings = home.bucket().recordings().await;
+    let of = |stream: &str| {
+        let found = recordings.iter().find(|recording| recording.manifest.stream_id.as_str() == stream);
+        &found.unwrap_or_else(|| panic!("no recording of {stream}")).manifest
+    };
+    let (first, second) = (of(&before.stream_id), of(&after.stream_id));
+    for (this, other) in [(&first.continued_by, second), (&second.continues, first)] {
+        let other_is = this.as_ref().expect("a link");
+        assert_eq!((&other_is.stream_id, &other_is.recording_id), (&other.stream_id, &other.recording_id));
+        assert_eq!(other.objects[0].key, format!("{}/{}", other_is.folder, other.objects[0].name));
+    }
+    assert_eq!((&first.continues, &second.continued_by), (&None, &None));
+    let note = "The stream was started again after stop reason 13 (SIGNAL_CONNECTION_INTERRUPTED).";
+    assert_eq!(first.notes, [note]);
+    assert_eq!(second.notes, Vec::<String>::new());
+    recorder.wait_for("the meeting's recording goes on with another stream").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_stopped_is_left_alone() {
+    let rest = free();
+    let home = restarting(rest);
+    let recorder = home.start().await;
+    for reason in [1, 6] {
+        let mut settings = with_rest(&recorder, 4, rest);
+        settings.stop_reason = reason;
+        let summary = play(settings).await;
+        assert_eq!((summary.meetings.len(), &summary.rest[..]), (1, &[][..]));
+    }
+    recorder.published(2).await;
+    assert!(recorder.logged("by REST").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_started_again_without_an_account_to_ask_for() {
+    let rest = free();
+    let home = home(rest);
+    let recorder = home.start().await;
+    let mut settings = with_rest(&recorder, 4, rest);
+    settings.stop_reason = 13;
+    let summary = play(settings).await;
+    recorder.published(1).await;
+    assert_eq!((summary.meetings.len(), &summary.rest[..]), (1, &[][..]));
+    assert!(recorder.logged("by REST").is_empty());
+    assert_eq!(home.bucket().recordings().await[0].manifest.notes, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_logged_and_in_the_manifest() {
+    let rest = free();
+    let home = restarting(rest);
+    let recorder = home.start().await;
+    let mut settings = with_rest(&recorder, 4, rest);
+    settings.stop_reason = 18;
+    settings.rest.as_mut().expect("REST").failures = vec![2310];
+    let summary = play(settings).await;
+    recorder.published(1).await;
+    assert_eq!((summary.meetings.len(), starts(&summary).len()), (1, 1));
+    let line = recorder.wait_for("the stream was not started again").await;
+    let why = line["why"].as_str().expect("a reason");
+    assert!(why.contains("(code 2310)") && why.contains("no Developer Pack"), "{why}");
+    let recordings = home.bucket().recordings().await;
+    let manifest = &recordings[0].manifest;
+    let note = format!("The stream was not started again after stop reason 18 (AUTHENTICATION_FAILURE): {why}.");
+    assert_eq!((&manifest.notes[..], &manifest.continued_by), (&[note][..], &None));
+}
+
+/// Killed after Zoom was asked to wait a moment: the next run goes on, and both recordings are tied together.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_outlives_a_kill() {
+    let rest = free();
+    let mut home = restarting(rest);
+    home.set("PORT", &free().port().to_string());
+    let recorder = home.start().await;
+    let mut settings = with_rest(&recorder, 4, rest);
+    settings.stop_reason = 13;
+    let at_rest = settings.rest.as_mut().expect("REST");
+    (at_rest.failures, at_rest.wait) = (vec![3000], Duration::from_secs(20));
+    let played = start(settings);
+    recorder.wait_for("the stream could not be started again yet").await;
+    recorder.kill();
+    let recorder = home.start().await;
+    let summary = played.await.expect("it plays");
+    recorder.published(2).await;
+    assert_eq!(summary.meetings.len(), 2);
+    let recordings = home.bucket().recordings().await;
+    let manifests: Vec<_> = recordings.iter().map(|recording| &recording.manifest).collect();
+    let [first, second] = &manifests[..] else { panic!("two recordings") };
+    assert_eq!(first.continued_by.as_ref().map(|next| &next.recording_id), Some(&second.recording_id));
+    assert_eq!(second.continues.as_ref().map(|before| &before.recording_id), Some(&first.recording_id));
+}
