@@ -397,7 +397,7 @@ mod tests {
             changed.as_object_mut().unwrap().remove(field);
             let optional = ["meeting_uuid", "meeting_id", "operator_id", "zero_at", "ended_at", "stop_reason"]
                 .contains(&field.as_str())
-                || ["incomplete_because", "notes"].contains(&field.as_str());
+                || ["incomplete_because", "notes", "continues"].contains(&field.as_str());
             let (schema, parsed) = (
                 check(&serde_json::to_vec(&changed).unwrap()).is_ok(),
                 Manifest::from_json(&serde_json::to_vec(&changed).unwrap()).is_ok(),
