@@ -10,16 +10,23 @@ use rtms_recorder::simulator::{Rest, RestCall, Settings, Summary};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::process::Output;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// The simulator's account.
 const ACCOUNT: &str = "acSimulator1";
 
-/// An address that is free at the moment.
+/// An address that is free, and that no outgoing connection is given by the system.
 fn free() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address")
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + std::process::id() as u16 % 10_000;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if let Ok(listener) = std::net::TcpListener::bind(("127.0.0.1", port)) {
+            return listener.local_addr().expect("an address");
+        }
+    }
 }
 
 /// A home whose REST API is at `rest`.
@@ -310,5 +317,30 @@ async fn a_restart_outlives_a_kill() {
     let manifests: Vec<_> = recordings.iter().map(|recording| &recording.manifest).collect();
     let [first, second] = &manifests[..] else { panic!("two recordings") };
     assert_eq!(first.continued_by.as_ref().map(|next| &next.recording_id), Some(&second.recording_id));
+    assert_eq!(second.continues.as_ref().map(|before| &before.recording_id), Some(&first.recording_id));
+}
+
+/// Zoom agrees and does nothing: the recording is published all the same, and a stream that comes late goes on from it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promise_that_is_not_kept_is_not_waited_for_for_ever() {
+    let rest = free();
+    let home = restarting(rest);
+    let recorder = home.start().await;
+    let mut settings = with_rest(&recorder, 4, rest);
+    settings.stop_reason = 12;
+    let at_rest = settings.rest.as_mut().expect("REST");
+    (at_rest.failures, at_rest.wait) = (vec![202], Duration::from_secs(60));
+    let played = start(settings);
+    recorder.wait_for("media flow").await;
+    let uuid = announced(&home, "meeting_uuid");
+    recorder.published(1).await;
+    assert!(home.run(&["rtms", "start", &uuid]).status.success());
+    recorder.published(2).await;
+    played.await.expect("it plays");
+    let recordings = home.bucket().recordings().await;
+    let manifests: Vec<_> = recordings.iter().map(|recording| &recording.manifest).collect();
+    let [first, second] = &manifests[..] else { panic!("two recordings") };
+    assert!(first.notes[0].ends_with("Zoom said that it would, but announced no new stream within 30 s."), "{first:?}");
+    assert_eq!(first.continued_by, None);
     assert_eq!(second.continues.as_ref().map(|before| &before.recording_id), Some(&first.recording_id));
 }

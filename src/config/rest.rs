@@ -154,6 +154,20 @@ mod tests {
     }
 
     #[test]
+    fn streams_are_started_again_if_there_is_an_account_or_if_told_to() {
+        let restarts = |vars: &[(&str, &str)]| {
+            let mut all = APP.to_vec();
+            all.push(("ZOOM_SECRET_TOKEN", "token"));
+            all.extend(vars);
+            let find = |name: &str| all.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+            Config::from_env(&find).unwrap().restarts()
+        };
+        let account = ("ZOOM_ACCOUNT_ID", "acc");
+        assert!(!restarts(&[]) && restarts(&[account]) && restarts(&[("ZOOM_RESTART", "on")]));
+        assert!(!restarts(&[account, ("ZOOM_RESTART", "off")]));
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
         let mistakes = rest(&[("ZOOM_REST_CLIENT_ID", "x")], Product::Meeting).unwrap_err().to_string();
         assert!(

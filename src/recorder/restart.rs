@@ -59,6 +59,9 @@ pub(super) struct Restart {
     reason: StopReason,
     /// When that was, in Unix ms.
     at_ms: i64,
+    /// Zoom said that it would.
+    #[serde(default)]
+    accepted: bool,
     /// What came of it, as a sentence for the manifest; none while it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     outcome: Option<String>,
@@ -161,7 +164,7 @@ impl Restarts {
     /// spool, what came of it. Not cancel safe: a later run goes on.
     pub(super) async fn after(&self, started: &Started, folder: &Folder, reason: StopReason) {
         let Some(client) = self.client.as_ref().filter(|_| reason.may_restart()) else { return };
-        let restart = Restart { reason, at_ms: clock::unix_ms(), outcome: None };
+        let restart = Restart { reason, at_ms: clock::unix_ms(), accepted: false, outcome: None };
         self.start_again(client, started, folder, restart).await;
     }
 
@@ -182,19 +185,14 @@ impl Restarts {
         }
     }
 
-    async fn start_again(&self, client: &Client, started: &Started, folder: &Folder, restart: Restart) {
-        let links = folder.links();
-        if let Err(err) = keep(folder, Links { restart: Some(restart.clone()), ..links.clone() }).await {
-            tracing::error!(
-                err = format!("{err:#}"),
-                "the spool does not take the note that the stream is to be started again"
-            );
-        }
+    async fn start_again(&self, client: &Client, started: &Started, folder: &Folder, mut restart: Restart) {
+        let links = Links { restart: Some(restart.clone()), ..folder.links() };
+        keep_or_complain(folder, &links).await;
         let code = restart.reason.code;
         let outcome = match self.begin(started, folder.id(), code) {
             Ok(next) => {
                 tracing::info!(reason = code, "the stream ended in trouble; starting it again by REST");
-                self.attempt(client, started, next).await
+                self.attempt(client, started, folder, &mut restart, next).await
             }
             Err(why) => Err(why),
         };
@@ -223,41 +221,46 @@ impl Restarts {
         Ok(receiver)
     }
 
+    /// Asks, unless Zoom has said already that it would, and waits for the new stream.
     async fn attempt(
         &self,
         client: &Client,
         started: &Started,
+        folder: &Folder,
+        restart: &mut Restart,
         mut next: watch::Receiver<Option<Neighbour>>,
     ) -> Result<Neighbour, String> {
-        let target = target(started);
-        let operator = started.operator_id.as_deref();
-        let ask = async {
-            let mut asked = Ok(());
-            for wait in ATTEMPTS {
-                tokio::time::sleep(wait).await;
-                if self.meetings().get(&key(started)).is_some_and(|meeting| !meeting.running.is_empty()) {
-                    return Err("another stream of the meeting runs".to_owned());
-                }
-                asked = client.control(&target, Action::Start, operator).await;
-                match &asked {
-                    Err(err) if err.is_retryable() => {
-                        tracing::warn!(err = %err, "the stream could not be started again yet")
-                    }
-                    _ => break,
-                }
+        if !restart.accepted {
+            tokio::select! {
+                biased;
+                arrived = arrived(&mut next) => return Ok(arrived),
+                asked = self.ask(client, started) => asked?,
             }
-            asked.map_err(|err| err.to_string())
-        };
-        let mut arrives = next.clone();
-        tokio::select! {
-            biased;
-            arrived = arrived(&mut arrives) => return Ok(arrived),
-            asked = ask => asked?,
+            restart.accepted = true;
+            keep_or_complain(folder, &Links { restart: Some(restart.clone()), ..folder.links() }).await;
         }
         let arrived = tokio::time::timeout(ANNOUNCED_WITHIN, arrived(&mut next)).await;
         arrived.map_err(|_| {
             format!("Zoom said that it would, but announced no new stream within {} s", ANNOUNCED_WITHIN.as_secs())
         })
+    }
+
+    async fn ask(&self, client: &Client, started: &Started) -> Result<(), String> {
+        let mut asked = Ok(());
+        for wait in ATTEMPTS {
+            tokio::time::sleep(wait).await;
+            if self.meetings().get(&key(started)).is_some_and(|meeting| !meeting.running.is_empty()) {
+                return Err("another stream of the meeting runs".to_owned());
+            }
+            asked = client.control(&target(started), Action::Start, started.operator_id.as_deref()).await;
+            match &asked {
+                Err(err) if err.is_retryable() => {
+                    tracing::warn!(err = %err, "the stream could not be started again yet")
+                }
+                _ => break,
+            }
+        }
+        asked.map_err(|err| err.to_string())
     }
 }
 
@@ -316,12 +319,13 @@ async fn note(folder: &Folder, links: Links, restart: Restart, outcome: Result<N
         Err(why) => format!("The stream was not started again after {reason}: {why}."),
     };
     let restart = Restart { outcome: Some(sentence), ..restart };
-    let links = Links { continued_by: outcome.ok(), restart: Some(restart), ..links };
-    if let Err(err) = keep(folder, links).await {
-        tracing::error!(
-            err = format!("{err:#}"),
-            "the spool does not take the note of what came of starting the stream again"
-        );
+    keep_or_complain(folder, &Links { continued_by: outcome.ok(), restart: Some(restart), ..links }).await;
+}
+
+/// What cannot be kept does not stop anything: it would be missing after a crash only.
+async fn keep_or_complain(folder: &Folder, links: &Links) {
+    if let Err(err) = keep(folder, links.clone()).await {
+        tracing::error!(err = format!("{err:#}"), "the spool did not take a note about starting the stream again");
     }
 }
 

@@ -75,8 +75,8 @@ pub struct Args {
     /// Answer REST calls there (127.0.0.1:3100); a stream that is started by one is a new stream of its meeting
     #[arg(long, value_name = "ADDR", help_heading = "REST")]
     pub rest: Option<SocketAddr>,
-    /// Answer the first calls with these in turn: 401, 429, 500, 2308, 2310, 3000, 3001, 4711, or
-    /// 200 for no failure
+    /// Answer the first calls with these in turn: 401, 429, 500, 2308, 2310, 3000, 3001, 4711, 202
+    /// for a promise that is not kept, or 200 for no failure
     #[arg(long, value_name = "N,...", value_delimiter = ',', requires = "rest", help_heading = "REST")]
     pub rest_fail: Vec<u16>,
     /// How long a token is good

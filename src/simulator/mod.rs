@@ -333,7 +333,11 @@ pub async fn run(settings: Settings, progress: Progress) -> Result<Summary, Erro
     {
         return Err(Error::Refused(error));
     }
-    Ok(Summary { meetings, rest: desk.map(|desk| desk.calls()).unwrap_or_default() })
+    let rest = match desk {
+        Some(desk) => desk.close().await,
+        None => Vec::new(),
+    };
+    Ok(Summary { meetings, rest })
 }
 
 fn check(settings: &Settings) -> Result<(), Error> {

@@ -31,8 +31,8 @@ const MAX_BODY_BYTES: u64 = 64 << 10;
 pub struct Rest {
     /// Where it listens; port 0 takes any.
     pub listen: SocketAddr,
-    /// What the first calls are answered with, in turn: 401, 429 or 500, a number of Zoom's such as 2310, or 200 for
-    /// no failure.
+    /// What the first calls are answered with, in turn: 401, 429 or 500, a number of Zoom's such as 2310, 202 for
+    /// a promise that is not kept, or 200 for no failure.
     pub failures: Vec<u16>,
     /// How long a token is good.
     pub token_life: Duration,
@@ -130,8 +130,12 @@ impl Desk {
         if open { self.wait } else { Duration::ZERO }
     }
 
-    pub(super) fn calls(&self) -> Vec<RestCall> {
-        self.shared.state().calls.clone()
+    /// Stops listening, and says what was asked.
+    pub(super) async fn close(mut self) -> Vec<RestCall> {
+        self.task.abort();
+        // That it was aborted is what is waited for: then its address is free.
+        (&mut self.task).await.ok();
+        std::mem::take(&mut self.shared.state().calls)
     }
 }
 
@@ -210,7 +214,7 @@ impl Shared {
         let mut call = format!("{method} {path} {}", body["action"].as_str().unwrap_or("?"));
         let done = self.authorize(authorization).and_then(|()| {
             let failure = self.state().failures.pop_front();
-            if let Some(failure) = failure.filter(|&failure| failure != 200) {
+            if let Some(failure) = failure.filter(|&failure| failure >= 300) {
                 return Err(self.failure(failure, authorization));
             }
             let action = [Action::Start, Action::Stop, Action::Pause, Action::Resume]
@@ -225,7 +229,7 @@ impl Shared {
                 return Err((400, 300, "Invalid client_id."));
             }
             call = format!("{} {} {}", action.as_str(), product.as_str(), meeting.meeting_id);
-            self.act(&meeting, action)
+            if failure == Some(202) { Ok(()) } else { self.act(&meeting, action) }
         });
         let said = |(status, code, message): Refusal| (status, json!({"code": code, "message": message}));
         (call, done.map(|()| None).map_err(said))
