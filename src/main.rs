@@ -50,6 +50,11 @@ enum Command {
         out: PathBuf,
     },
     /// Start, stop, pause or resume a stream by Zoom's REST API.
+    ///
+    /// Settings come from environment variables: ZOOM_CLIENT_ID names the app; ZOOM_ACCOUNT_ID, ZOOM_REST_CLIENT_ID and
+    /// ZOOM_REST_CLIENT_SECRET say with what to ask; the README lists them. Zoom answers before anything has happened; its
+    /// events tell the rest. Exit status: 0 Zoom will do it, 1 Zoom refuses, 75 Zoom cannot be reached or has trouble, 64
+    /// wrong settings.
     Rtms(rest::Args),
 }
 

@@ -4,12 +4,7 @@ use super::{Action, Client, Error, Target};
 use crate::config::RestConfig;
 use crate::ids::{Product, parse_product};
 
-/// Start, stop, pause or resume RTMS by Zoom's REST API.
-///
-/// Settings come from environment variables: ZOOM_CLIENT_ID names the app; ZOOM_ACCOUNT_ID, ZOOM_REST_CLIENT_ID and
-/// ZOOM_REST_CLIENT_SECRET say with what to ask; the README lists them. Zoom answers before anything has happened; what
-/// comes of it is told by its events. Exit status: 0 Zoom does it, 1 Zoom refuses, 75 Zoom cannot be reached or has trouble, 64
-/// wrong settings.
+/// What to ask Zoom for.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// What to do
