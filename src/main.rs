@@ -10,7 +10,7 @@ use rtms_recorder::ids::Product;
 use rtms_recorder::recorder::spool::{self, Spool};
 use rtms_recorder::recorder::{self, Recorder};
 use rtms_recorder::store::{Store, Uploader, uploader};
-use rtms_recorder::{render, rest, simulator, telemetry};
+use rtms_recorder::{render, rest, simulator, telemetry, verify};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,6 +49,7 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
     },
+    Verify(verify::Args),
     /// Start, stop, pause or resume a stream by Zoom's REST API.
     ///
     /// Settings come from environment variables: ZOOM_CLIENT_ID names the app; ZOOM_ACCOUNT_ID, ZOOM_REST_CLIENT_ID and
@@ -61,10 +62,17 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().expect("nothing has installed a provider before");
-    let done = match Cli::parse().command.unwrap_or(Command::Serve) {
+    let cli = Cli::try_parse().unwrap_or_else(|err| {
+        // Help and version are asked for; clap's own status for mistakes is 2.
+        let status = if err.use_stderr() { EXIT_USAGE.into() } else { 0 };
+        err.print().ok();
+        std::process::exit(status)
+    });
+    let done = match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve().await,
         Command::Simulate(args) => simulate(*args).await,
         Command::Render { journal, out } => render_journal(journal, out).await,
+        Command::Verify(args) => verify(args).await,
         Command::Rtms(args) => control_rtms(args).await,
     };
     done.unwrap_or_else(|err| {
@@ -206,6 +214,18 @@ async fn render_journal(journal: PathBuf, out: PathBuf) -> anyhow::Result<ExitCo
         println!("  {:>12}  {}", object.size_bytes, object.name);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn verify(args: verify::Args) -> anyhow::Result<ExitCode> {
+    telemetry::start(LogFormat::Text);
+    match verify::command(args, &env).await {
+        Ok(summary) => Ok(ExitCode::from(summary.exit_status())),
+        Err(err) if err.is_wrong_settings() => {
+            eprintln!("rtms-recorder: {err:#}");
+            Ok(ExitCode::from(EXIT_USAGE))
+        }
+        Err(err) => Err(err.into()),
+    }
 }
 
 async fn control_rtms(args: rest::Args) -> anyhow::Result<ExitCode> {

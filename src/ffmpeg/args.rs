@@ -16,7 +16,7 @@ use std::path::Path;
 pub(super) const NEEDED: [(&str, &str, &[&str]); 5] = [
     ("-encoders", "encoder", &["aac", "libx264"]),
     ("-decoders", "decoder", &["h264", "mjpeg", "png"]),
-    ("-muxers", "muxer", &["mp4", "ipod", "h264"]),
+    ("-muxers", "muxer", &["mp4", "ipod", "h264", "framecrc"]),
     ("-demuxers", "demuxer", &["matroska", "mov", "s16le"]),
     ("-filters", "filter", &["scale", "pad", "color"]),
 ];
@@ -127,6 +127,18 @@ pub fn slate(canvas: Canvas) -> Vec<OsString> {
         .words(level(canvas))
         // x264's note about itself is larger than the picture.
         .words("-bsf:v filter_units=remove_types=6 -bitexact -f h264 pipe:1")
+        .0
+}
+
+/// An MP4 or M4A with its index in front on standard input, decoded from its first packet to its last. Standard output
+/// lists (as `framecrc` does) the decoded pictures and sounds, and the packets of the pictures beside them.
+///
+/// Unlike in the other steps that decode, the first error ends it.
+pub fn decode() -> Vec<OsString> {
+    Args::new()
+        .words("-loglevel error -xerror -threads 1 -protocol_whitelist pipe -f mov -i pipe:0")
+        .words("-map 0:v? -map 0:a? -map 0:v? -c:v:1 copy -copyts")
+        .words("-fps_mode:v:0 passthrough -enc_time_base:v:0 1:1000 -bitexact -f framecrc pipe:1")
         .0
 }
 

@@ -8,11 +8,12 @@ use super::facts::Facts;
 use super::items::{Item, Received, items};
 use super::pictures::PictureTrack;
 use super::sound::{Admitted, Pcm, SoundTracks};
+use super::unusable;
 use crate::ids::UserId;
 use crate::journal::Note;
 use crate::media::{AccessUnit, Gap, Pts, Timestamp, TrackKey};
 use crate::output::manifest::TrackSummary;
-use crate::output::timeline::{Connection, Dropped, Pause, Repeated};
+use crate::output::timeline::{Connection, Dropped, Pause, Repeated, Unusable, Why};
 use crate::protocol::message::Medium;
 use crate::timeline::Span;
 use crate::timeline::clock::{Clock, PausePolicy};
@@ -30,6 +31,7 @@ pub(super) struct Tracks {
     camera: PictureTrack,
     share: PictureTrack,
     facts: Facts,
+    unusable: unusable::Received,
     /// What came before anything with a time of its own did.
     early: Vec<Step>,
 }
@@ -54,6 +56,7 @@ pub(super) struct Whole {
     pub(super) gaps: Vec<Gap>,
     pub(super) tracks: Vec<TrackSummary>,
     pub(super) repeated: Vec<Repeated>,
+    pub(super) unusable: Vec<Unusable>,
     pub(super) dropped: Vec<Dropped>,
     pub(super) pauses: Vec<Pause>,
     pub(super) connections: Vec<Connection>,
@@ -107,6 +110,7 @@ impl Tracks {
             camera: pictures(TrackKey::Camera, Mode::Camera),
             share: pictures(TrackKey::Share, Mode::Share),
             facts: Facts::default(),
+            unusable: unusable::Received::default(),
             early: Vec::new(),
         }
     }
@@ -133,6 +137,8 @@ impl Tracks {
         let ends = [self.sound.last_end(), self.camera.last_end(), self.share.last_end()];
         let end = there.iter().zip(ends).filter(|(there, _)| **there).map(|(_, end)| end).max().unwrap_or(Pts(0));
         let clock = self.clock.unwrap_or_else(|| Clock::new(Timestamp(0), self.paused));
+        let end = if there.contains(&true) { end.max(self.facts.disk_end(&clock)) } else { end };
+        let mut unusable = self.unusable.on_timeline(|t_ms| self.facts.at(&clock, t_ms));
         let outages = |medium, holes: &[Span]| Outages {
             disk: self.facts.disk(&clock),
             connection: self.facts.down(medium, &clock, holes),
@@ -164,6 +170,8 @@ impl Tracks {
                 let (key, missing) = (finished.dropped.track.clone(), finished.missing);
                 frames.extend(finished.rest);
                 repeated.extend(finished.repeated);
+                let of_track = |(why, at)| Unusable { track: key.clone(), start_ms: at, end_ms: at, why, packets: 1 };
+                unusable.extend(finished.unusable.into_iter().map(of_track));
                 dropped.push(finished.dropped);
                 let holes = attribute(&key, &missing, &outages(medium, &missing.media));
                 let filled_ms = holes.iter().map(|gap| gap.end.0 - gap.start.0).sum::<i64>().max(0).unsigned_abs();
@@ -187,6 +195,7 @@ impl Tracks {
             gaps,
             tracks,
             repeated,
+            unusable,
             dropped,
             pauses,
             connections,
@@ -200,14 +209,26 @@ impl Tracks {
         let before = steps.len();
         match received.item {
             Item::Sound { timestamp, speaker, name, bytes } => {
-                steps.extend(self.sound.admit(timestamp, speaker, name, &bytes).into_iter().map(Step::Sound));
+                let key = speaker.clone().map_or(TrackKey::Mix, TrackKey::Participant);
+                let [misplaced, undecoded] = [self.sound.misplaced(&speaker), self.sound.undecoded()];
+                let admitted = self.sound.admit(timestamp, speaker.clone(), name, &bytes);
+                steps.extend(admitted.into_iter().map(Step::Sound));
+                let [misplaced, undecoded] =
+                    [self.sound.misplaced(&speaker) - misplaced, self.sound.undecoded() - undecoded];
+                self.note_unusable(&key, received.t_ms, misplaced, undecoded);
             }
             Item::Parameters(Medium::Audio, params) => {
                 steps.extend(self.sound.parameters(&params).into_iter().map(Step::Sound));
             }
             Item::Picture(medium, unit) => {
-                let track = if medium == Medium::Share { &mut self.share } else { &mut self.camera };
+                let (track, key) = match medium {
+                    Medium::Share => (&mut self.share, TrackKey::Share),
+                    _ => (&mut self.camera, TrackKey::Camera),
+                };
+                let before = track.misplaced();
                 steps.extend(track.admit(unit).into_iter().map(|(_, unit)| Step::Picture(medium, unit)));
+                let misplaced = track.misplaced() - before;
+                self.note_unusable(&key, received.t_ms, misplaced, 0);
             }
             Item::Paused(paused, at) => steps.push(Step::Paused(paused, at)),
             Item::Sharing(on, at) => steps.push(Step::Sharing(on, at)),
@@ -226,6 +247,14 @@ impl Tracks {
         // Only what came without delay tells the clocks' distance, so the newest of them does.
         if let Some(timestamp) = steps[before..].iter().filter_map(Step::timestamp).max() {
             self.facts.heard(received.t_ms, timestamp);
+        }
+    }
+
+    fn note_unusable(&mut self, track: &TrackKey, t_ms: i64, misplaced: u64, undecoded: u64) {
+        for (why, packets) in [(Why::BadTime, misplaced), (Why::Undecodable, undecoded)] {
+            if packets > 0 {
+                self.unusable.note(track.clone(), why, t_ms, packets);
+            }
         }
     }
 
