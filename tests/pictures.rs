@@ -411,6 +411,22 @@ fn a_shared_screen_has_its_true_times() {
     }
 }
 
+/// ffmpeg guesses the order of decoding of a track that has too few pictures to tell.
+#[test]
+fn tracks_of_a_few_pictures_are_as_long_as_they_should() {
+    let clip = Clip::get(Look::default());
+    for count in 1..=9 {
+        let mut script = Script::connected_to(&["audio", "video", "share"]);
+        script.pictures("video", &clip, &steady(0, count * 200, 5));
+        script.pictures("share", &Clip::get(Look { codec: "mjpeg", ..Look::default() }), &steady(0, count * 200, 5));
+        script.sound(0, count * 200, &Sound { packet_ms: 20, ..Sound::default() });
+        script.ended(count * 200);
+        let rendered = script.render(&settings());
+        assert_adds_up(&rendered, 1.0);
+        assert_eq!(times(&rendered.file("screenshare.mp4")).len() as i64, count);
+    }
+}
+
 #[test]
 fn pauses_are_cut_or_kept() {
     let clip = Clip::get(Look::default());

@@ -56,7 +56,7 @@ pub enum Input<'a> {
     Opened(RunId),
     /// A socket could not be opened.
     Failed(RunId, String),
-    /// A message came: its type ([`message::peek_type`]) and its bytes.
+    /// A message came: its type ([`peek_type`](crate::protocol::message::peek_type)) and its bytes.
     Received(RunId, i64, &'a [u8]),
     /// A socket is closed, and how that was seen.
     Closed(RunId, String),
@@ -66,7 +66,7 @@ pub enum Input<'a> {
     Interrupted(i64),
     /// `rtms_stopped` came.
     StopEvent(Option<i64>),
-    /// [`Link::deadline`] is reached.
+    /// [`Link::deadline`](super::Link::deadline) is reached.
     Tick,
 }
 
