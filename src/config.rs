@@ -6,6 +6,7 @@ mod rest;
 
 pub use rest::{RestConfig, RestartPolicy};
 
+use crate::output::Template;
 use crate::protocol::message::{AudioStreams, Medium};
 use crate::protocol::server_urls::AllowedHosts;
 use crate::timeline::clock::PausePolicy;
@@ -145,6 +146,8 @@ pub struct RenderConfig {
     pub video_encode: EncodePolicy,
     /// What becomes of the time during which a session was paused.
     pub paused: PausePolicy,
+    /// Where recordings are in the bucket.
+    pub key_template: Template,
 }
 
 impl RenderConfig {
@@ -170,6 +173,7 @@ impl RenderConfig {
                 &[("auto", EncodePolicy::Auto), ("copy", EncodePolicy::Copy), ("always", EncodePolicy::Always)],
             ),
             paused: env.choice("PAUSED", &[("cut", PausePolicy::Cut), ("keep", PausePolicy::Keep)]),
+            key_template: env.key_template(),
         }
     }
 }
@@ -280,6 +284,17 @@ impl Env<'_> {
 
     fn text(&self, name: &str) -> Option<String> {
         (self.env)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn key_template(&mut self) -> Template {
+        match self.text("KEY_TEMPLATE").as_deref().map(str::parse) {
+            Some(Ok(template)) => template,
+            Some(Err(err)) => {
+                self.mistake("KEY_TEMPLATE", err);
+                Template::default()
+            }
+            None => Template::default(),
+        }
     }
 
     fn storage_url(&self) -> String {

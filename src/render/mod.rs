@@ -28,7 +28,7 @@ use crate::journal::{self, Progress};
 use crate::media::{GapCause, TrackKey};
 use crate::output::manifest::{Manifest, StoredObject};
 use crate::output::timeline::{self, Encoded, Timeline, Unusable, Why};
-use crate::output::{Folder, Object};
+use crate::output::{Folder, Object, Template};
 use crate::protocol::event::Started;
 use crate::store::uploader::{PlannedFile, PublishPlan};
 use crate::timeline::clock::PausePolicy;
@@ -54,6 +54,8 @@ pub struct Settings {
     pub video_encode: EncodePolicy,
     /// What becomes of the time during which a session was paused.
     pub paused: PausePolicy,
+    /// Where recordings are in the bucket.
+    pub key_template: Template,
 }
 
 impl From<&RenderConfig> for Settings {
@@ -63,6 +65,7 @@ impl From<&RenderConfig> for Settings {
             audio_bitrate: config.audio_bitrate,
             video_encode: config.video_encode,
             paused: config.paused,
+            key_template: config.key_template.clone(),
         }
     }
 }
@@ -200,9 +203,9 @@ pub async fn render_journal(
 }
 
 /// The place of a recording in the bucket, and a manifest with what its start event says.
-pub fn bare(recording_id: &RecordingId, started: &Started) -> (Folder, Manifest) {
+pub fn bare(template: &Template, recording_id: &RecordingId, started: &Started) -> (Folder, Manifest) {
     let manifest = facts::Facts::default().manifest(recording_id, started);
-    (assemble::folder(&manifest, started), manifest)
+    (assemble::folder(template, &manifest, started), manifest)
 }
 
 /// The folder that a journal lies in is named for its recording, unless it was moved.
@@ -421,7 +424,7 @@ impl<'a> Attempt<'a> {
         manifest.incomplete_because.extend(assemble::reasons(&manifest.gaps));
         manifest.incomplete_because.extend(remarks);
         manifest.complete = manifest.incomplete_because.is_empty();
-        let folder = assemble::folder(&manifest, started);
+        let folder = assemble::folder(&self.settings.key_template, &manifest, started);
         Ok(Ok(PublishPlan { folder, spool: self.job.spool.clone(), files, manifest }))
     }
 }
