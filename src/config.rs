@@ -148,6 +148,8 @@ pub struct RenderConfig {
     pub paused: PausePolicy,
     /// Where recordings are in the bucket.
     pub key_template: Template,
+    /// Whether the journal is published, too.
+    pub keep_journal: bool,
 }
 
 impl RenderConfig {
@@ -174,6 +176,7 @@ impl RenderConfig {
             ),
             paused: env.choice("PAUSED", &[("cut", PausePolicy::Cut), ("keep", PausePolicy::Keep)]),
             key_template: env.key_template(),
+            keep_journal: env.choice("KEEP_JOURNAL", &[("false", false), ("true", true)]),
         }
     }
 }

@@ -109,6 +109,8 @@ pub enum Object {
     Poster,
     /// The page that plays all of it.
     Index,
+    /// What was received, packed.
+    Journal,
     /// What was recorded; the last object to be written.
     Manifest,
 }
@@ -134,6 +136,7 @@ impl Object {
             Self::Timeline => "timeline.json".into(),
             Self::Poster => "poster.jpg".into(),
             Self::Index => "index.html".into(),
+            Self::Journal => "journal.tar.zst".into(),
             Self::Manifest => "manifest.json".into(),
         }
     }
@@ -148,6 +151,7 @@ impl Object {
             Self::TranscriptJson | Self::ChatJson | Self::Timeline | Self::Manifest => "application/json",
             Self::Poster => "image/jpeg",
             Self::Index => "text/html; charset=utf-8",
+            Self::Journal => "application/zstd",
         }
     }
 

@@ -10,6 +10,7 @@
 //! the zero that was rendered from, all is done again: sound that was buffered before the connection may arrive after
 //! the first picture. A failure of any kind leaves nothing behind that matters; the journal is still there.
 
+mod archive;
 mod assemble;
 mod encoding;
 mod facts;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub paused: PausePolicy,
     /// Where recordings are in the bucket.
     pub key_template: Template,
+    /// Whether the journal is one of the files.
+    pub keep_journal: bool,
 }
 
 impl From<&RenderConfig> for Settings {
@@ -66,6 +69,7 @@ impl From<&RenderConfig> for Settings {
             video_encode: config.video_encode,
             paused: config.paused,
             key_template: config.key_template.clone(),
+            keep_journal: config.keep_journal,
         }
     }
 }
@@ -414,6 +418,12 @@ impl<'a> Attempt<'a> {
         let path = self.job.out.join(Object::Timeline.name());
         tokio::fs::write(&path, timeline.to_json()).await.map_err(Error::io("writing", &path))?;
         files.push(PlannedFile { object: Object::Timeline, path, duration_ms: None, codec: None });
+        if self.settings.keep_journal {
+            let (journal, path) = (self.job.journal.clone(), self.job.out.join(Object::Journal.name()));
+            let to = path.clone();
+            tokio::task::spawn_blocking(move || archive::pack(&journal, &to)).await??;
+            files.push(PlannedFile { object: Object::Journal, path, duration_ms: None, codec: None });
+        }
 
         let started = facts.started().ok_or(Error::NoStart)?;
         let mut manifest = facts.manifest(&self.job.recording_id, started);

@@ -326,6 +326,7 @@ mod tests {
             video_encode: EncodePolicy::Auto,
             paused: PausePolicy::Cut,
             key_template: Default::default(),
+            keep_journal: false,
         };
         let mut tracks = Tracks::new(&settings, None);
         // Zoom's mix, and then a participant: 100 ms each.

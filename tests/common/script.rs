@@ -368,6 +368,7 @@ pub(crate) fn settings() -> Settings {
         video_encode: EncodePolicy::Auto,
         paused: PausePolicy::Cut,
         key_template: Template::default(),
+        keep_journal: false,
     }
 }
 
