@@ -1,6 +1,7 @@
 //! What a journal says about a recording besides its media: who, when, how it ended, what was down in between.
 
 use super::items::{Item, Received};
+use super::texts::Down;
 use crate::ids::{Product, RecordingId};
 use crate::journal::Note;
 use crate::media::{Pts, Timestamp};
@@ -135,6 +136,17 @@ impl Facts {
             .map(|(_, from, to)| self.span(clock, from, to))
             .filter(|down| holes.iter().any(|hole| near(hole.start, down) || near(hole.end, down)))
             .collect()
+    }
+
+    /// When the connections of texts were down. Nothing tells whether there was anything to be received.
+    pub(super) fn texts_down(&self, clock: &Clock) -> Down {
+        let of = |medium: Medium| {
+            let until_end = self.lost.get(&medium).map(|&since| (since, self.last_t_ms));
+            let ended = self.down.iter().filter(|(of, ..)| *of == medium).map(|&(_, from, to)| (from, to));
+            let span = |(from, to)| Span::new(clock.pts(self.zooms_time(from)), clock.pts(self.zooms_time(to)));
+            ended.chain(until_end).map(span).filter(|span| span.ms() > 0).collect()
+        };
+        Down { transcript: of(Medium::Transcript), chat: of(Medium::Chat) }
     }
 
     /// When the disk took nothing, on the recording's timeline.

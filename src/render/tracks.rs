@@ -8,11 +8,13 @@ use super::facts::Facts;
 use super::items::{Item, Received, items};
 use super::pictures::PictureTrack;
 use super::sound::{Admitted, Pcm, SoundTracks};
+use super::texts::{Collected, Texts};
 use crate::ids::UserId;
 use crate::journal::Note;
 use crate::media::{AccessUnit, Gap, Pts, Timestamp, TrackKey};
 use crate::output::manifest::TrackSummary;
 use crate::output::timeline::{Connection, Dropped, Pause, Repeated};
+use crate::protocol::happening::Kind;
 use crate::protocol::message::Medium;
 use crate::timeline::Span;
 use crate::timeline::clock::{Clock, PausePolicy};
@@ -30,6 +32,7 @@ pub(super) struct Tracks {
     camera: PictureTrack,
     share: PictureTrack,
     facts: Facts,
+    texts: Collected,
     /// What came before anything with a time of its own did.
     early: Vec<Step>,
 }
@@ -59,6 +62,7 @@ pub(super) struct Whole {
     pub(super) connections: Vec<Connection>,
     /// Whose sound came by itself, with their names.
     pub(super) participants: Vec<(UserId, Option<String>)>,
+    pub(super) texts: Texts,
     pub(super) remarks: Vec<String>,
 }
 
@@ -107,6 +111,7 @@ impl Tracks {
             camera: pictures(TrackKey::Camera, Mode::Camera),
             share: pictures(TrackKey::Share, Mode::Share),
             facts: Facts::default(),
+            texts: Collected::default(),
             early: Vec::new(),
         }
     }
@@ -116,6 +121,7 @@ impl Tracks {
         let mut steps = std::mem::take(&mut self.early);
         for received in items(chunk, open) {
             self.facts.push(&received);
+            self.texts.push(&received.item);
             self.judge(received, &mut steps);
         }
         self.take_steps(steps)
@@ -127,11 +133,16 @@ impl Tracks {
         self.drain(Medium::Audio, &mut steps);
         self.drain(Medium::Video, &mut steps);
         self.drain(Medium::Share, &mut steps);
+        if self.clock.is_none() && steps.iter().all(|step| step.timestamp().is_none()) {
+            // Nothing but texts: the timeline is theirs.
+            self.clock = self.texts.earliest().map(|zero| Clock::new(zero, self.paused));
+        }
         let mut ready = self.take_steps(steps)?;
 
         let there = [self.sound.is_there(), self.camera.is_there(), self.share.is_there()];
         let ends = [self.sound.last_end(), self.camera.last_end(), self.share.last_end()];
         let end = there.iter().zip(ends).filter(|(there, _)| **there).map(|(_, end)| end).max().unwrap_or(Pts(0));
+        let zero = self.clock.as_ref().map(Clock::zero);
         let clock = self.clock.unwrap_or_else(|| Clock::new(Timestamp(0), self.paused));
         let outages = |medium, holes: &[Span]| Outages {
             disk: self.facts.disk(&clock),
@@ -173,7 +184,8 @@ impl Tracks {
                 gaps.extend(holes);
             }
         }
-        let zero = there.contains(&true).then(|| clock.zero());
+        let product = self.facts.started().map(|started| started.stream.product);
+        let texts = self.texts.finish(&clock, zero, end, product, &self.facts.texts_down(&clock));
         let pauses = clock.pauses().into_iter().map(|(from, until)| {
             let end_ms = until.map_or(end, |until| clock.pts(until));
             Pause { start_ms: clock.pts(from), end_ms, from, until }
@@ -191,6 +203,7 @@ impl Tracks {
             pauses,
             connections,
             participants,
+            texts,
             remarks,
         })
     }
@@ -210,7 +223,11 @@ impl Tracks {
                 steps.extend(track.admit(unit).into_iter().map(|(_, unit)| Step::Picture(medium, unit)));
             }
             Item::Paused(paused, at) => steps.push(Step::Paused(paused, at)),
-            Item::Sharing(on, at) => steps.push(Step::Sharing(on, at)),
+            Item::Happened(happening) => match happening.kind(None) {
+                Some(Kind::SharingStarted) => steps.push(Step::Sharing(true, happening.at)),
+                Some(Kind::SharingStopped) => steps.push(Step::Sharing(false, happening.at)),
+                _ => {}
+            },
             Item::Note(Note::Lost { conn, .. }) => {
                 if let Some(medium) = Medium::ALL.into_iter().find(|medium| medium.as_str() == conn) {
                     self.lost(medium, steps);
