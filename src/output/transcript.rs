@@ -99,7 +99,9 @@ impl Transcript {
             let name = name.or_else(|| cue.user_id.as_ref().map(|user| plain::line(user.as_str())));
             write!(vtt, "\n{} --> {}\n", vtt_time(start), vtt_time(end)).expect("a String takes everything");
             if let Some(name) = name.filter(|name| !name.is_empty()) {
-                write!(vtt, "<v {}>", escape(&name)).expect("a String takes everything");
+                // A name that ends in `--` must not make an arrow with the bracket; players trim the blank.
+                let blank = if name.ends_with("--") { " " } else { "" };
+                write!(vtt, "<v {}{blank}>", escape(&name)).expect("a String takes everything");
             }
             vtt += &escape(&text);
             vtt.push('\n');
