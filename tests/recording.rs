@@ -191,7 +191,10 @@ async fn a_meeting_without_a_camera_is_sound() {
     let sent = play_one(settings).await;
     recorder.published(1).await;
     let recording = home.bucket().recording().await;
-    assert_eq!(recording.names(), ["audio.m4a", "timeline.json"]);
+    assert_eq!(
+        recording.names(),
+        ["audio.m4a", "transcript.vtt", "transcript.json", "chat.txt", "chat.json", "timeline.json"]
+    );
     recording.check_files();
     recording.check_marks(&sent);
     assert!(recording.manifest.complete);
