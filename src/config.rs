@@ -204,7 +204,7 @@ impl Config {
             allow_unsigned: env.choice("ZOOM_ALLOW_UNSIGNED", &[("false", false), ("true", true)]),
             listen: SocketAddr::new(host, port),
             webhook_path: env.path("WEBHOOK_PATH", "/webhook"),
-            storage_url: env.text("STORAGE_URL").unwrap_or_else(|| "./recordings".into()),
+            storage_url: env.storage_url(),
             spool_dir: env.text("SPOOL_DIR").unwrap_or_else(|| "./spool".into()).into(),
             spool_min_free: env.bytes("SPOOL_MIN_FREE", 5 << 30),
             media: env.media("MEDIA"),
@@ -221,6 +221,11 @@ impl Config {
         };
         if env.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(env.mistakes)) }
     }
+}
+
+/// Where recordings are; all that is needed to look at them.
+pub fn storage_url(env: &dyn Fn(&str) -> Option<String>) -> String {
+    Env { env, mistakes: Vec::new() }.storage_url()
 }
 
 /// What is wrong with the settings.
@@ -249,6 +254,10 @@ impl Env<'_> {
 
     fn text(&self, name: &str) -> Option<String> {
         (self.env)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn storage_url(&self) -> String {
+        self.text("STORAGE_URL").unwrap_or_else(|| "./recordings".into())
     }
 
     fn first_text(&self, names: &[&str]) -> Option<String> {

@@ -45,3 +45,4 @@ pub mod simulator;
 pub mod store;
 pub mod telemetry;
 pub mod timeline;
+pub mod verify;

@@ -9,7 +9,7 @@ use rtms_recorder::ffmpeg::{self, Ffmpeg};
 use rtms_recorder::recorder::spool::{self, Spool};
 use rtms_recorder::recorder::{self, Recorder};
 use rtms_recorder::store::{Store, Uploader, uploader};
-use rtms_recorder::{render, simulator, telemetry};
+use rtms_recorder::{render, simulator, telemetry, verify};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -48,15 +48,23 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
     },
+    Verify(verify::Args),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().expect("nothing has installed a provider before");
-    let done = match Cli::parse().command.unwrap_or(Command::Serve) {
+    let cli = Cli::try_parse().unwrap_or_else(|err| {
+        // Help and version are asked for; clap's own status for mistakes is 2.
+        let status = if err.use_stderr() { EXIT_USAGE.into() } else { 0 };
+        err.print().ok();
+        std::process::exit(status)
+    });
+    let done = match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve().await,
         Command::Simulate(args) => simulate(*args).await,
         Command::Render { journal, out } => render_journal(journal, out).await,
+        Command::Verify(args) => verify(args).await,
     };
     done.unwrap_or_else(|err| {
         eprintln!("rtms-recorder: {err:#}");
@@ -197,4 +205,16 @@ async fn render_journal(journal: PathBuf, out: PathBuf) -> anyhow::Result<ExitCo
         println!("  {:>12}  {}", object.size_bytes, object.name);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn verify(args: verify::Args) -> anyhow::Result<ExitCode> {
+    telemetry::start(LogFormat::Text);
+    match verify::command(args, &env).await {
+        Ok(summary) => Ok(ExitCode::from(summary.exit_status())),
+        Err(err) if err.is_wrong_settings() => {
+            eprintln!("rtms-recorder: {err:#}");
+            Ok(ExitCode::from(EXIT_USAGE))
+        }
+        Err(err) => Err(err.into()),
+    }
 }

@@ -93,9 +93,9 @@ struct Meeting {
     length: f64,
 }
 
-fn meeting(policy: EncodePolicy) -> Meeting {
+fn meeting(policy: EncodePolicy, codec: &'static str, fps: i64) -> Meeting {
     let look = |colour, width, height, profile| {
-        Some(Look { colour, width, height, profile, flash_every: 1000, gop: 50, count: 75, ..Look::default() })
+        Some(Look { colour, width, height, profile, codec, flash_every: 1000, gop: 50, count: 75 })
     };
     // `None`: all cameras are off.
     let clips = [
@@ -118,7 +118,7 @@ fn meeting(policy: EncodePolicy) -> Meeting {
         match look {
             Some(look) => {
                 let clip = Clip::get(look);
-                script.pictures("video", &clip, &steady(at, at + CLIP_MS, 25));
+                script.pictures("video", &clip, &steady(at, at + CLIP_MS, fps));
                 // In its key frame, amid its pictures, and just before it ends.
                 points.extend([20, 1500, CLIP_MS - 30].map(|ms| (seconds(at + ms), look.colour)));
                 if at > 0 {
@@ -262,8 +262,15 @@ fn serve(socket: TcpStream, page: &str, file: &[u8], sender: &Sender<Value>) -> 
 }
 
 fn check(name: &str, browser: fn(&Path, &str) -> Command) {
-    for policy in [EncodePolicy::Auto, EncodePolicy::Copy] {
-        let meeting = meeting(policy);
+    let kinds = [
+        (EncodePolicy::Auto, "libx264", 25),
+        (EncodePolicy::Copy, "libx264", 25),
+        (EncodePolicy::Always, "libx264", 25),
+        (EncodePolicy::Auto, "mjpeg", 5),
+    ];
+    for (policy, codec, fps) in kinds {
+        let name = &format!("{name}, {codec}");
+        let meeting = meeting(policy, codec, fps);
         let report = report(browser, &meeting);
         assert_eq!(report["errors"], json!([]), "{name}, {policy:?}: {report}");
         let seen = |key: &str| -> Vec<(f64, [u8; 3])> {

@@ -2,15 +2,27 @@
 
 mod common;
 
-use common::http::signed;
+use common::http::{now_s, signed};
 use common::{Home, Recorder, meeting, play_one, until};
 use rtms_recorder::output::Manifest;
 use serde_json::json;
+use std::time::Duration;
 
 /// Zoom's word that consent was withdrawn.
 async fn revoke(recorder: &Recorder, stream_id: &str, event_ts: i64) {
+    stop(recorder, stream_id, event_ts, 8).await;
+}
+
+async fn stop(recorder: &Recorder, stream_id: &str, event_ts: i64, stop_reason: i64) {
     let body = json!({"event": "meeting.rtms_stopped", "event_ts": event_ts,
-                      "payload": {"meeting_uuid": "m", "rtms_stream_id": stream_id, "stop_reason": 8}});
+                      "payload": {"meeting_uuid": "m", "rtms_stream_id": stream_id, "stop_reason": stop_reason}});
+    assert_eq!(signed(recorder.address(), body.to_string().as_bytes()).await.status, 200);
+}
+
+/// A start event for a server that does not answer.
+async fn start(recorder: &Recorder, stream_id: &str, meeting: &str, event_ts: i64) {
+    let body = json!({"event": "meeting.rtms_started", "event_ts": event_ts, "payload": {
+        "meeting_uuid": meeting, "rtms_stream_id": stream_id, "server_urls": "ws://127.0.0.1:9"}});
     assert_eq!(signed(recorder.address(), body.to_string().as_bytes()).await.status, 200);
 }
 
@@ -82,6 +94,79 @@ async fn withdrawn_while_the_bucket_is_away_and_killed_before_it_is_back() {
     let _server = common::s3::S3Server::start_at(address).await;
     recorder.wait_for("deleted, as consent was withdrawn").await;
     nothing_is_left(&home, &sent.stream_id).await;
+}
+
+/// An event is about what was recorded until then: not about a recording of the same stream that began later.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_come_late_are_about_the_recording_of_their_time() {
+    let home = Home::new();
+    let recorder = home.start().await;
+    let at = now_s() * 1000;
+    start(&recorder, "s", "m", at).await;
+    stop(&recorder, "s", at + 1000, 6).await;
+    recorder.published(1).await;
+    start(&recorder, "s", "m", at + 2000).await;
+    recorder.wait_for_many("recording started", 2).await;
+    // Another meeting cannot take the stream over.
+    start(&recorder, "s", "another", at + 2500).await;
+    recorder.wait_for("but another meeting").await;
+
+    stop(&recorder, "s", at + 1000, 6).await;
+    recorder.wait_for("the stream was started again since").await;
+    revoke(&recorder, "s", at + 1000).await;
+    recorder.wait_for("deleted, as consent was withdrawn").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(recorder.logged("stream ended").len(), 1, "the second goes on:\n{}", recorder.raw_log());
+
+    stop(&recorder, "s", at + 3000, 6).await;
+    recorder.published(2).await;
+    let mut kept = home.bucket().recordings().await;
+    kept.sort_by_key(|recording| recording.manifest.started_at);
+    assert_eq!(kept.len(), 2);
+    assert!(kept[0].manifest.deleted.is_some() && kept[1].manifest.deleted.is_none());
+    assert_eq!(kept[1].manifest.recording_id.as_str(), "s.2");
+}
+
+/// Zoom's clock is nearly ours: a time from another century does not make all later starts look repeated.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_event_from_the_future_does_not_block_the_stream() {
+    let home = Home::new();
+    let recorder = home.start().await;
+    let (at, year_3000) = (now_s() * 1000, 32_503_680_000_000);
+    start(&recorder, "s", "m", year_3000).await;
+    stop(&recorder, "s", at + 1000, 6).await;
+    recorder.published(1).await;
+    start(&recorder, "s", "m", at + 2000).await;
+    recorder.wait_for_many("recording started", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn withdrawn_though_the_bucket_has_no_manifest_of_it() {
+    let home = Home::new();
+    let recorder = home.start().await;
+    for damage in ["missing", "garbled"] {
+        let sent = play_one(meeting(&recorder.webhook, 4)).await;
+        recorder.wait_for(&sent.stream_id).await;
+        recorder.published(1 + usize::from(damage == "garbled")).await;
+        let folder = home
+            .path("bucket")
+            .join(recorder.logged("published").last().expect("it was")["folder"].as_str().expect("a path"));
+        let manifest = folder.join("manifest.json");
+        match damage {
+            "missing" => std::fs::remove_file(&manifest).expect("it was there"),
+            _ => std::fs::write(&manifest, "{").expect("it can be written"),
+        }
+        revoke(&recorder, &sent.stream_id, sent.end_ms + 1000).await;
+        until("only a manifest is left", || {
+            let files: Vec<_> =
+                std::fs::read_dir(&folder).expect("the folder").flatten().map(|entry| entry.file_name()).collect();
+            files == ["manifest.json"]
+        })
+        .await;
+        let manifest = Manifest::from_json(&std::fs::read(&manifest).expect("it is there")).expect("a manifest");
+        assert_eq!(manifest.stream_id.as_str(), sent.stream_id);
+        assert_eq!(manifest.stop_reason.and_then(|reason| reason.code), Some(8));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use rtms_recorder::render::Settings;
 use rtms_recorder::timeline::clock::PausePolicy;
 use rtms_recorder::timeline::picture::EncodePolicy;
 use script::{Clip, Look, Rendered, Script, Shown, Sound, ZERO, flashes, settings, steady};
+use serde_json::{Value, json};
 use truth::{assert_adds_up, assert_copied, beeps, gaps, largest_offset, pictures, shown_at, slices_of, span};
 
 /// The largest distance of sound from picture that is allowed.
@@ -410,6 +411,22 @@ fn a_shared_screen_has_its_true_times() {
     }
 }
 
+/// ffmpeg guesses the order of decoding of a track that has too few pictures to tell.
+#[test]
+fn tracks_of_a_few_pictures_are_as_long_as_they_should() {
+    let clip = Clip::get(Look::default());
+    for count in 1..=9 {
+        let mut script = Script::connected_to(&["audio", "video", "share"]);
+        script.pictures("video", &clip, &steady(0, count * 200, 5));
+        script.pictures("share", &Clip::get(Look { codec: "mjpeg", ..Look::default() }), &steady(0, count * 200, 5));
+        script.sound(0, count * 200, &Sound { packet_ms: 20, ..Sound::default() });
+        script.ended(count * 200);
+        let rendered = script.render(&settings());
+        assert_adds_up(&rendered, 1.0);
+        assert_eq!(times(&rendered.file("screenshare.mp4")).len() as i64, count);
+    }
+}
+
 #[test]
 fn pauses_are_cut_or_kept() {
     let clip = Clip::get(Look::default());
@@ -474,4 +491,76 @@ fn the_end_is_where_the_last_packet_ends() {
         let (_, end_of_pictures) = span(&rendered.file("recording.mp4"), "v:0");
         println!("MEASURED end: pictures {end_of_pictures:.1} of {end} ms");
     }
+}
+
+/// An SPS (baseline, 8 bits) that claims pictures of `width` x `height`, with a start code.
+fn sps(width: u32, height: u32) -> Vec<u8> {
+    let ue = |value: u32| {
+        let digits = format!("{:b}", value + 1);
+        "0".repeat(digits.len() - 1) + &digits
+    };
+    // Set id, frame number, order by decoding, one reference; the size; progressive, no cropping, no more; stop bit.
+    let mut bits = [ue(0), ue(0), ue(2), ue(1), "0".into(), ue(width / 16 - 1), ue(height / 16 - 1)].concat() + "11001";
+    while !bits.len().is_multiple_of(8) {
+        bits.push('0');
+    }
+    let bytes =
+        bits.as_bytes().chunks(8).map(|byte| byte.iter().fold(0, |value, bit| value << 1 | u8::from(*bit == b'1')));
+    [0, 0, 0, 1, 0x67, 66, 0, 51].into_iter().chain(bytes).collect()
+}
+
+/// Four seconds of pictures that claim this size, then eight of good ones.
+fn with_refused_pictures(width: u32, height: u32) -> (Rendered, Vec<i64>) {
+    let clip = Clip::get(Look { width: 120, height: 90, ..Look::default() });
+    let mut script = Script::connected_to(&["audio", "video"]);
+    for at in steady(0, 4000, 25) {
+        let slice = [0, 0, 0, 1, 0x68, 0xce, 0x38, 0x80, 0, 0, 0, 1, 0x65, 0x88, 0x80, 0x10];
+        script.picture("video", at, &[sps(width, height), slice.to_vec()].concat());
+    }
+    let flashes = flashes(&script.pictures("video", &clip, &steady(4000, 12_000, 25)));
+    sound(&mut script, 12_000, &flashes);
+    (script.render(&settings()), flashes)
+}
+
+/// What ffmpeg refuses costs itself and nothing else: neither the rendering nor the pictures after it.
+#[test]
+fn pictures_that_no_decoder_takes_leave_the_rest_whole() {
+    // Square: to be encoded.
+    let (rendered, flashes) = with_refused_pictures(16_384, 16_384);
+    assert_adds_up(&rendered, 40.0);
+    assert_in_sync("refused pictures", &rendered, &flashes);
+    assert_eq!(gaps(&rendered.manifest, &TrackKey::Camera), [(0, 4000)]);
+    assert!(rendered.manifest.gaps.iter().all(|gap| gap.cause == GapCause::NoKeyFrame));
+    assert!(!rendered.manifest.complete);
+    let timeline: Value = serde_json::from_slice(&std::fs::read(rendered.file("timeline.json")).unwrap()).unwrap();
+    let expected = json!([{"track": "video", "start_ms": 0, "end_ms": 4000, "why": "undecodable", "packets": 100}]);
+    assert_eq!(timeline["unusable"], expected);
+    assert_eq!(timeline["dropped"][0]["undecodable"], 100);
+    assert!(shown_at(&pictures(&rendered.file("recording.mp4")), 2000).is_black());
+    // Wide: copied as they came, whatever a player will say.
+    let (rendered, _) = with_refused_pictures(16_384, 9216);
+    assert_eq!(rendered.manifest.duration_ms, 12_000);
+}
+
+/// A time that cannot be right is not used, and it is told when that was.
+#[test]
+fn packets_of_another_time_are_left_out_and_listed() {
+    let clip = Clip::get(Look::default());
+    let mut script = Script::connected_to(&["audio", "video"]);
+    let shown = script.pictures("video", &clip, &steady(0, 5000, 25));
+    script.misplaced("video", 4990, 7_200_000, &clip.pictures[1]);
+    script.pictures("video", &clip, &steady(5000, 8000, 25));
+    sound(&mut script, 8000, &flashes(&shown));
+    let rendered = script.render(&settings());
+    assert_eq!((rendered.manifest.duration_ms, rendered.manifest.complete), (8000, false));
+    assert_eq!(rendered.manifest.incomplete_because, ["1 packet of video had a time that cannot be right."]);
+    let timeline: Value = serde_json::from_slice(&std::fs::read(rendered.file("timeline.json")).unwrap()).unwrap();
+    let listed = &timeline["unusable"][0];
+    assert_eq!(
+        (&listed["track"], &listed["why"], &listed["packets"]),
+        (&json!("video"), &json!("bad_time"), &json!(1))
+    );
+    // It is noticed when the next one speaks against it.
+    let at = listed["start_ms"].as_i64().expect("a time");
+    assert!((4990..5100).contains(&at), "{listed}");
 }

@@ -48,7 +48,7 @@ fn gaps_become_silence_of_exactly_the_missing_samples() {
 
 #[test]
 fn a_shortfall_is_worked_off_and_leaves_no_offset() {
-    for missing in [20, 44] {
+    for missing in [20, 39] {
         let mut script = Script::connected_to(&["audio"]);
         let sent: Vec<i64> = (0..60).map(|n| n * 1000 + 500).collect();
         let sound = Sound { beeps: &sent, ..Sound::default() };
@@ -311,4 +311,22 @@ fn children(dir: &str) -> usize {
     let processes = std::fs::read_dir("/proc").expect("Linux").flatten();
     let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
     lines.filter(|line| line.starts_with(b"ffmpeg") && String::from_utf8_lossy(line).contains(dir)).count()
+}
+
+/// What the disk did not take at the very end counts in the length: it is missing, not absent.
+#[test]
+fn what_a_full_disk_took_at_the_end_is_silence_with_that_cause() {
+    let mut script = Script::connected_to(&["audio"]);
+    script.sound(0, 10_000, &Sound::default());
+    script.not_written(10_000, 15_000);
+    script.ended(14_000);
+    let rendered = script.render(&settings());
+    let length = rendered.manifest.duration_ms;
+    assert!((13_900..=14_000).contains(&length), "until the end of the stream: {length}");
+    assert_eq!(
+        rendered.manifest.gaps.iter().map(|gap| (gap.start.0, gap.cause)).collect::<Vec<_>>(),
+        [(10_000, GapCause::Disk)]
+    );
+    assert!(!rendered.manifest.complete);
+    assert_adds_up(&rendered, FRAME_MS);
 }

@@ -15,7 +15,7 @@ use rtms_recorder::output::key::FolderParts;
 use rtms_recorder::output::manifest::{Counters, Ids, Recorder, SCHEMA_VERSION};
 use rtms_recorder::output::{Folder, Manifest, Object};
 use rtms_recorder::store::uploader::{self, PlannedFile, Progress, PublishPlan, Settings};
-use rtms_recorder::store::{Attributes, Cause, Error, LEDGER, Store, Uploader};
+use rtms_recorder::store::{Attributes, Cause, Error, LEDGER, Level, Store, Uploader};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -92,6 +92,11 @@ async fn conformance(store: &Store) {
     assert_eq!(listed, names.map(|name| format!("folder/{name}.bin")));
     assert_eq!(keys(store.list("fold").await.unwrap()), [""; 0]);
     assert_eq!(store.list("").await.unwrap().len(), 8);
+    let level = store.list_level("").await.unwrap();
+    assert_eq!((level.folders, level.objects), (vec!["folder".to_owned(), "odd".to_owned()], vec![]));
+    let level = store.list_level("folder/").await.unwrap();
+    assert_eq!((level.folders, keys(level.objects)), (vec![], names.map(|name| format!("folder/{name}.bin")).to_vec()));
+    assert_eq!(store.list_level("nowhere").await.unwrap(), Level::default());
 
     store.delete(key).await.unwrap();
     store.delete(key).await.unwrap();

@@ -3,19 +3,20 @@
 //! It decides nothing: [`crate::protocol::link`] does. It decodes nothing but a message's type, and it waits for
 //! neither renderer, bucket nor disk. One task owns all sockets of a stream.
 
+mod log;
 mod socket;
 
 pub use socket::Dialer;
 
 use crate::clock;
 use crate::journal::{Journal, Note};
-use crate::protocol::link::{Conn, Ended, Input, Link, Now, Output, Report, RunId};
+use crate::protocol::link::{Ended, Input, Link, Now, Output, Report, RunId};
 use crate::protocol::message::{self, Medium};
 use crate::protocol::server_urls::ServerUrl;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use log::LateLog;
 use socket::{Received, Sockets};
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -63,7 +64,7 @@ pub async fn run(
     loop {
         while let Some(output) = link.poll() {
             match output {
-                Output::Dial(run, url) => dialling.push(async move { (run, dialer.dial(&url).await) }),
+                Output::Dial(run, url) => dialling.push(async move { (run, dialer.dial(run.conn, &url).await) }),
                 Output::Send(run, text) => {
                     if let Err(because) = sockets.send(run, text).await {
                         sockets.drop_socket(run);
@@ -137,59 +138,6 @@ fn note(link: &Link, report: &Report) -> Note {
         Report::Lost(run, because) => Note::Lost { conn: conn(run), run: run.run, because: because.clone() },
         Report::Refused { run, because, for_good } => {
             Note::Refused { conn: conn(run), run: run.run, because: because.clone(), for_good: *for_good }
-        }
-    }
-}
-
-/// What is logged of connections that were up: late, since the end of a stream is often seen only after its sockets are
-/// closed.
-#[derive(Default)]
-struct LateLog {
-    waiting: VecDeque<(Instant, Report)>,
-    been_up: Vec<Conn>,
-}
-
-impl LateLog {
-    const DELAY: Duration = Duration::from_secs(1);
-
-    fn push(&mut self, report: Report) {
-        let (Report::Connected(run, _) | Report::Lost(run, _) | Report::Refused { run, .. }) = &report;
-        if !self.been_up.contains(&run.conn) {
-            if matches!(report, Report::Connected(..)) {
-                self.been_up.push(run.conn);
-            }
-            write_log(report);
-        } else {
-            self.waiting.push_back((Instant::now() + Self::DELAY, report));
-        }
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.waiting.front().map(|(at, _)| *at)
-    }
-
-    /// Logs what is due.
-    fn flush(&mut self) {
-        let now = Instant::now();
-        while self.deadline().is_some_and(|at| at <= now) {
-            let Some((_, report)) = self.waiting.pop_front() else { return };
-            write_log(report);
-        }
-    }
-}
-
-fn write_log(report: Report) {
-    match report {
-        Report::Connected(run, how) if how.is_empty() => {
-            tracing::debug!(conn = %run.conn, run = run.run, "connected");
-        }
-        Report::Connected(run, how) => tracing::warn!(conn = %run.conn, run = run.run, "connected: {how}"),
-        Report::Lost(run, because) => {
-            tracing::warn!(conn = %run.conn, run = run.run, because, "connection lost; connecting again at once");
-        }
-        Report::Refused { run, because, for_good } => {
-            let next = if for_good { "recording goes on without it" } else { "trying again" };
-            tracing::warn!(conn = %run.conn, run = run.run, because, "connection refused; {next}");
         }
     }
 }

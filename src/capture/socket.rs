@@ -1,6 +1,7 @@
 //! WebSockets: opening one, and reading from all of a stream's at once.
 
 use crate::protocol::link::{Conn, RunId};
+use crate::protocol::message::Medium;
 use crate::protocol::server_urls::ServerUrl;
 use bytes::Bytes;
 use futures_util::stream::Stream;
@@ -14,8 +15,10 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 
-/// The largest message taken. Zoom names no limit; a key frame or a PNG of a large screen reaches megabytes.
-const MAX_MESSAGE_BYTES: usize = 64 << 20;
+/// The largest message taken with pictures. Zoom names no limit; a key frame or a PNG of a large screen reaches megabytes.
+const MAX_PICTURE_BYTES: usize = 16 << 20;
+/// The largest of the others: a second of 48 kHz stereo is 256 KiB in base64.
+const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// How long opening a socket may take, TLS included.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a send may take. Ours are small, so a peer that takes none of them is gone.
@@ -49,10 +52,14 @@ impl Dialer {
     }
 
     /// Opens a socket. The error says what came back.
-    pub(super) async fn dial(&self, url: &ServerUrl) -> Result<Socket, String> {
+    pub(super) async fn dial(&self, conn: Conn, url: &ServerUrl) -> Result<Socket, String> {
+        let limit = match conn {
+            Conn::Media(Medium::Video | Medium::Share) => MAX_PICTURE_BYTES,
+            _ => MAX_MESSAGE_BYTES,
+        };
         let config = WebSocketConfig::default()
-            .max_message_size(Some(MAX_MESSAGE_BYTES))
-            .max_frame_size(Some(MAX_MESSAGE_BYTES))
+            .max_message_size(Some(limit))
+            .max_frame_size(Some(limit))
             .read_buffer_size(READ_BUFFER_BYTES);
         let connect =
             tokio_tungstenite::connect_async_tls_with_config(url.as_str(), Some(config), true, Some(self.tls.clone()));

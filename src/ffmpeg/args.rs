@@ -13,16 +13,21 @@ use std::ffi::OsString;
 use std::path::Path;
 
 /// What [`check`](super::Ffmpeg::check) looks for: the list that ffmpeg prints, the kind, the names.
-pub(super) const NEEDED: [(&str, &str, &[&str]); 5] = [
+pub(super) const NEEDED: [(&str, &str, &[&str]); 6] = [
     ("-encoders", "encoder", &["aac", "libx264"]),
     ("-decoders", "decoder", &["h264", "mjpeg", "png"]),
-    ("-muxers", "muxer", &["mp4", "ipod", "h264"]),
+    ("-muxers", "muxer", &["mp4", "ipod", "h264", "framecrc"]),
     ("-demuxers", "demuxer", &["matroska", "mov", "s16le"]),
     ("-filters", "filter", &["scale", "pad", "color"]),
+    ("-bsfs", "bitstream filter", &["setts", "filter_units"]),
 ];
 
 /// How a finished file is written. Without `-copyts` a late start is lost.
-const COPY: &str = "-copyts -c copy -map_metadata -1 -bitexact -movflags +faststart -f mp4";
+///
+/// Pictures come in the order in which they are shown. Matroska does not say so, and in a track of a few pictures ffmpeg would
+/// guess otherwise: its times of decoding would lag by a picture, and the last one would have no length.
+const COPY: &str =
+    "-copyts -c copy -bsf:v setts=pts=PTS:dts=PTS -map_metadata -1 -bitexact -movflags +faststart -f mp4";
 
 /// A picture to start from at least so often, in seconds, where pictures are encoded.
 const KEY_INTERVAL_S: u32 = 4;
@@ -127,6 +132,18 @@ pub fn slate(canvas: Canvas) -> Vec<OsString> {
         .words(level(canvas))
         // x264's note about itself is larger than the picture.
         .words("-bsf:v filter_units=remove_types=6 -bitexact -f h264 pipe:1")
+        .0
+}
+
+/// An MP4 or M4A with its index in front on standard input, decoded from its first packet to its last. Standard output
+/// lists (as `framecrc` does) the decoded pictures and sounds, and the packets of the pictures beside them.
+///
+/// Unlike in the other steps that decode, the first error ends it.
+pub fn decode() -> Vec<OsString> {
+    Args::new()
+        .words("-loglevel error -xerror -threads 1 -protocol_whitelist pipe -f mov -i pipe:0")
+        .words("-map 0:v? -map 0:a? -map 0:v? -c:v:1 copy -copyts")
+        .words("-fps_mode:v:0 passthrough -enc_time_base:v:0 1:1000 -bitexact -f framecrc pipe:1")
         .0
 }
 

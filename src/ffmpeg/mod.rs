@@ -93,9 +93,9 @@ impl Ffmpeg {
         let mut lacks = Vec::new();
         for (list, kind, names) in args::NEEDED {
             let text = self.ask(list).await?;
-            // A line is flags, names separated by commas, description.
+            // A line is flags (bitstream filters have none), names separated by commas, description.
             let has = |name| {
-                let names = text.lines().filter_map(|line| line.split_whitespace().nth(1));
+                let names = text.lines().flat_map(|line| line.split_whitespace().take(2));
                 names.flat_map(|names| names.split(',')).any(|found| found == name)
             };
             lacks.extend(names.iter().filter(|name| !has(**name)).map(|name| format!("{kind} {name}")));

@@ -87,6 +87,23 @@ impl TryFrom<String> for Folder {
     }
 }
 
+/// How many parts the path of a [`Folder`] has.
+pub const FOLDER_DEPTH: usize = 4;
+
+/// How many parts `path` has if it leads to folders of recordings, is one or is in one: `2026/11/20` has 3, the empty
+/// path none. None for any other path.
+pub fn depth(path: &str) -> Option<usize> {
+    if path.is_empty() {
+        return Some(0);
+    }
+    let parts: Vec<&str> = path.split('/').collect();
+    let dated = parts
+        .iter()
+        .zip([4, 2, 2])
+        .all(|(part, digits)| part.len() == digits && part.bytes().all(|b| b.is_ascii_digit()));
+    (dated && !parts.iter().any(|part| matches!(*part, "" | "." | ".."))).then_some(parts.len())
+}
+
 /// The first 8 characters of an id if all of them are `plain`, else 8 hex digits of its hash, so that ids which differ
 /// only in odd characters or far behind do not meet.
 fn short(id: &str, plain: impl Fn(u8) -> bool) -> String {
@@ -248,6 +265,17 @@ mod tests {
         assert_eq!(Folder::try_from(folder.clone()).unwrap().as_str(), folder);
         for path in ["", "/", "a//b", "../x", "a/./b", "a b", "a\\b", "/a", "a/"] {
             assert!(Folder::try_from(path.to_owned()).is_err(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn paths_to_folders_are_told_from_others() {
+        let folder = folder(Some("85746065432"), "u", "s", 1);
+        assert_eq!(depth(&folder), Some(FOLDER_DEPTH));
+        assert_eq!(depth(&format!("{folder}/participants/1.m4a")), Some(6));
+        assert_eq!((depth(""), depth("2026"), depth("2026/11/20")), (Some(0), Some(1), Some(3)));
+        for path in ["/", "2026/", "2026/1", "backup", "backup/2026/11", "2026/11/20/..", "2026//20", "+026"] {
+            assert_eq!(depth(path), None, "{path:?}");
         }
     }
 

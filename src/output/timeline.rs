@@ -38,6 +38,8 @@ pub struct Timeline {
     pub encoded: Vec<Encoded>,
     /// What came again, or when the track had gone past it, and was dropped.
     pub repeated: Vec<Repeated>,
+    /// What came and could not be used, and when.
+    pub unusable: Vec<Unusable>,
     /// How many pictures are not in a track.
     pub dropped: Vec<Dropped>,
     /// When a user paused the stream.
@@ -89,6 +91,31 @@ pub struct Repeated {
     pub start_ms: Pts,
     /// Where it ends.
     pub end_ms: Pts,
+}
+
+/// Packets that came and could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unusable {
+    /// The track that they were for.
+    pub track: TrackKey,
+    /// From here: by their own time, or by when they came if that is what is wrong.
+    pub start_ms: Pts,
+    /// Until here.
+    pub end_ms: Pts,
+    /// Why.
+    pub why: Why,
+    /// How many.
+    pub packets: u64,
+}
+
+/// Why a packet could not be used. It is in the journal all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Its time cannot be right.
+    BadTime,
+    /// It cannot be decoded.
+    Undecodable,
 }
 
 /// How many pictures of a track were dropped, and why.

@@ -95,10 +95,14 @@ pub enum Error {
     },
 }
 
+/// How far Zoom's clock may be ahead of this machine's.
+const CLOCKS_APART_MS: i64 = 5 * 60 * 1000;
+
 impl Event {
     /// Reads an event out of a request's body.
     ///
-    /// `received_ms` (Unix) stands in for an absent `event_ts`.
+    /// `received_ms` (Unix) stands in for an `event_ts` that is absent, or further ahead than clocks are apart: if it counted,
+    /// all later events of the stream would look repeated.
     ///
     /// # Errors
     /// When the body is no event, or one of ours without the fields that make it usable.
@@ -106,7 +110,9 @@ impl Event {
         let body: Value = serde_json::from_slice(body)?;
         let name = body.get("event").and_then(Value::as_str).ok_or(Error::NoName)?;
         let payload = Payload { name, value: body.get("payload").unwrap_or(&Value::Null) };
-        let event_ts = body.get("event_ts").and_then(as_int).filter(|&ts| ts > 0).unwrap_or(received_ms);
+        let believable = 1..=received_ms.saturating_add(CLOCKS_APART_MS);
+        let event_ts =
+            body.get("event_ts").and_then(as_int).filter(|ts| believable.contains(ts)).unwrap_or(received_ms);
 
         if name == "endpoint.url_validation" {
             let plain_token = payload.required("plainToken")?;

@@ -12,14 +12,17 @@
 
 mod recording;
 pub mod spool;
+mod stream;
 mod withdraw;
+
+pub use stream::Published;
 
 use crate::capture::{Command, Dialer};
 use crate::clock;
 use crate::config::{Config, Credentials};
 use crate::events::{Delivery, NotTaken, Receiver};
 use crate::ids::{Product, RecordingId, StreamId};
-use crate::journal::{Disk, Journal};
+use crate::journal::Disk;
 use crate::output::{StopReason, StopSource};
 use crate::protocol::event::{Event, Started};
 use crate::protocol::link::Timing;
@@ -34,7 +37,8 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{Semaphore, mpsc};
+use stream::{Known, State, Stream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -109,33 +113,6 @@ struct Shared {
     cancel: CancellationToken,
 }
 
-/// What is known of a stream.
-#[derive(Default)]
-struct Stream {
-    /// Its recordings so far.
-    ordinal: u32,
-    /// Start events up to this time (Zoom's, Unix ms) have had their effect.
-    until_ts: i64,
-    live: Option<Live>,
-    /// Tells the recordings of this stream that are not over yet that consent was withdrawn.
-    withdrawn: CancellationToken,
-    /// Where the recordings that are over were published.
-    published: Vec<Published>,
-}
-
-/// A recording that is over.
-#[derive(Clone, Debug)]
-struct Published {
-    ordinal: u32,
-    folder: String,
-}
-
-/// A stream that is being captured.
-struct Live {
-    commands: mpsc::Sender<Command>,
-    journal: Journal,
-}
-
 impl Recorder {
     /// Starts recording, first of all what `spool` still holds from an earlier run.
     ///
@@ -189,11 +166,14 @@ impl Recorder {
                 let mut stream = stream.lock().await;
                 stream.ordinal = stream.ordinal.max(done.ordinal);
                 stream.until_ts = stream.until_ts.max(done.until_ts);
-                if folder.is_withdrawn() {
-                    withdraw::published(Arc::clone(&self.shared), folder, done);
-                } else if let Some(published) = done.folder {
-                    stream.published.push(Published { ordinal: done.ordinal, folder: published });
-                }
+                let Some(published) = done.published.clone() else { return };
+                let state = if folder.is_withdrawn() {
+                    withdraw::published(Arc::clone(&self.shared), folder, published, done.clone());
+                    State::Withdrawn
+                } else {
+                    State::Published(published)
+                };
+                stream.recordings.push(Known { ordinal: done.ordinal, since_ts: done.until_ts, state });
             }
             Left::Unfinished(folder) => {
                 let id = folder.id().clone();
@@ -206,15 +186,16 @@ impl Recorder {
 
     async fn resume(&self, folder: Folder) -> anyhow::Result<()> {
         let body = folder.start_event()?;
-        let Event::Started(started) = Event::parse(&body, 0)? else {
+        let Event::Started(started) = Event::parse(&body, clock::unix_ms())? else {
             anyhow::bail!("start.json is no start event");
         };
         let stream = self.stream(&started.stream.stream_id);
         let mut stream = stream.lock().await;
-        stream.ordinal = stream.ordinal.max(folder.id().ordinal());
-        stream.until_ts = stream.until_ts.max(started.event_ts);
-        let recording = Recording::new(Arc::clone(&self.shared), *started, folder, stream.withdrawn.clone());
-        stream.live = recording.resume().await?;
+        let withdrawn = CancellationToken::new();
+        stream.add(folder.id().ordinal(), started.event_ts, withdrawn.clone());
+        let recording = Recording::new(Arc::clone(&self.shared), *started, folder, withdrawn);
+        let live = recording.resume().await?;
+        stream.go_live(live);
         Ok(())
     }
 
@@ -241,29 +222,31 @@ impl Recorder {
             return Ok(());
         }
         let event_ts = started.event_ts;
-        match (stream.live.as_ref().filter(|live| !live.commands.is_closed()), url) {
+        let current = self.shared.spool.folder(RecordingId::new(&stream_id, stream.ordinal));
+        match (stream.live(), url) {
+            (Some(live), _) if live.is_of_another(&started) => {
+                tracing::error!(%stream_id, "a start event names a stream that is being recorded, but another meeting; it is ignored");
+                return Ok(());
+            }
             (Some(live), Ok(url)) => {
-                let id = RecordingId::new(&stream_id, stream.ordinal);
-                keep_start(self.shared.spool.folder(id), delivery).await?;
+                keep_start(current, delivery).await?;
                 live.journal.append(delivery.received_ms, crate::journal::EVENT, &delivery.body);
                 live.journal.sync().await.map_err(|err| NotTaken(err.to_string()))?;
                 // A capture that ended meanwhile no longer needs to know.
                 live.commands.send(Command::Restarted(url)).await.ok();
+                live.since_ts = event_ts;
                 tracing::info!(%stream_id, "Zoom moved the stream to another server");
             }
             _ => {
                 self.room().map_err(NotTaken)?;
-                let id = RecordingId::new(&stream_id, stream.ordinal + 1);
-                let folder = self.shared.spool.folder(id);
+                let ordinal = stream.ordinal + 1;
+                let folder = self.shared.spool.folder(RecordingId::new(&stream_id, ordinal));
                 keep_start(folder.clone(), delivery).await?;
-                if stream.withdrawn.is_cancelled() {
-                    // That was about the recordings before this one.
-                    stream.withdrawn = CancellationToken::new();
-                }
-                let recording = Recording::new(Arc::clone(&self.shared), started, folder, stream.withdrawn.clone());
+                let withdrawn = CancellationToken::new();
+                let recording = Recording::new(Arc::clone(&self.shared), started, folder, withdrawn.clone());
                 let live = recording.start(delivery).await.map_err(|err| NotTaken(format!("{err:#}")))?;
-                stream.live = Some(live);
-                stream.ordinal += 1;
+                stream.add(ordinal, event_ts, withdrawn);
+                stream.go_live(Some(live));
             }
         }
         stream.until_ts = event_ts;
@@ -280,58 +263,71 @@ impl Recorder {
         let stream = self.stream(stream_id);
         let mut stream = stream.lock().await;
         if StopReason::new(reason, StopSource::Event).is_withdrawn() {
-            self.withdraw(stream_id, &mut stream).await?;
+            self.withdraw(stream_id, event_ts, &mut stream).await?;
         }
-        if let Some(live) = stream.live.as_ref().filter(|live| !live.commands.is_closed()) {
-            live.journal.append(delivery.received_ms, crate::journal::EVENT, &delivery.body);
-            live.journal.sync().await.map_err(|err| NotTaken(err.to_string()))?;
-            live.commands.send(Command::Stopped(reason)).await.ok();
-        } else if stream.ordinal == 0 && stream.until_ts < event_ts {
-            let done = Done {
-                stream_id: stream_id.clone(),
-                ordinal: 0,
-                until_ts: event_ts,
-                folder: None,
-                at_ms: clock::unix_ms(),
-            };
-            let folder = self.shared.spool.folder(RecordingId::new(stream_id, 0));
-            blocking(move || folder.finish(&done)).await?;
-            tracing::warn!(%stream_id, "a stream stopped that was never announced; a late start event will not start it");
+        let never_announced = stream.ordinal == 0 && stream.until_ts < event_ts;
+        match stream.live() {
+            Some(live) if event_ts < live.since_ts => {
+                tracing::info!(%stream_id, "a stop event came late: the stream was started again since; it goes on");
+                return Ok(());
+            }
+            Some(live) => {
+                live.journal.append(delivery.received_ms, crate::journal::EVENT, &delivery.body);
+                live.journal.sync().await.map_err(|err| NotTaken(err.to_string()))?;
+                live.commands.send(Command::Stopped(reason)).await.ok();
+            }
+            None if never_announced => {
+                let done = Done {
+                    stream_id: stream_id.clone(),
+                    ordinal: 0,
+                    until_ts: event_ts,
+                    published: None,
+                    at_ms: clock::unix_ms(),
+                };
+                let folder = self.shared.spool.folder(RecordingId::new(stream_id, 0));
+                blocking(move || folder.finish(&done)).await?;
+                tracing::warn!(%stream_id, "a stream stopped that was never announced; a late start event will not start it");
+            }
+            None => {}
         }
         stream.until_ts = stream.until_ts.max(event_ts);
         Ok(())
     }
 
-    /// Has everything of a stream deleted. Returns once that will happen, whatever dies.
-    async fn withdraw(&self, stream_id: &StreamId, stream: &mut Stream) -> Result<(), NotTaken> {
-        tracing::warn!(%stream_id, recordings = stream.ordinal, "consent was withdrawn: all of it is deleted");
-        for ordinal in 1..=stream.ordinal {
-            let folder = self.shared.spool.folder(RecordingId::new(stream_id, ordinal));
-            let published = stream.published.iter().position(|published| published.ordinal == ordinal);
-            if published.is_none() && !folder.is_unfinished() {
+    /// Has everything deleted that was recorded of a stream until Zoom said so at `event_ts`. Returns once that will happen,
+    /// whatever dies.
+    async fn withdraw(&self, stream_id: &StreamId, event_ts: i64, stream: &mut Stream) -> Result<(), NotTaken> {
+        for known in stream.recordings.iter_mut().filter(|known| known.since_ts <= event_ts) {
+            if matches!(known.state, State::Withdrawn) {
                 continue;
             }
+            let ordinal = known.ordinal;
+            tracing::warn!(%stream_id, ordinal, "consent was withdrawn: all of it is deleted");
+            let folder = self.shared.spool.folder(RecordingId::new(stream_id, ordinal));
             let mark = folder.clone();
             blocking(move || mark.withdraw()).await?;
-            if let Some(at) = published {
-                let done = Done {
-                    stream_id: stream_id.clone(),
-                    ordinal,
-                    until_ts: stream.until_ts,
-                    folder: Some(stream.published.remove(at).folder),
-                    at_ms: clock::unix_ms(),
-                };
-                withdraw::published(Arc::clone(&self.shared), folder, done);
+            match std::mem::replace(&mut known.state, State::Withdrawn) {
+                State::Unfinished(withdrawn) => withdrawn.cancel(),
+                State::Published(published) => {
+                    let done = Done {
+                        stream_id: stream_id.clone(),
+                        ordinal,
+                        until_ts: known.since_ts,
+                        published: Some(published.clone()),
+                        at_ms: clock::unix_ms(),
+                    };
+                    withdraw::published(Arc::clone(&self.shared), folder, published, done);
+                }
+                State::Withdrawn => {}
             }
         }
-        stream.withdrawn.cancel();
         Ok(())
     }
 
     async fn interrupted(&self, stream_id: &StreamId, event_ts: i64, delivery: &Delivery) {
         let stream = self.stream(stream_id);
-        let stream = stream.lock().await;
-        if let Some(live) = &stream.live {
+        let mut stream = stream.lock().await;
+        if let Some(live) = stream.live() {
             live.journal.append(delivery.received_ms, crate::journal::EVENT, &delivery.body);
             live.commands.send(Command::Interrupted(event_ts)).await.ok();
         }
@@ -354,13 +350,13 @@ impl Recorder {
 
 impl Shared {
     /// A recording is over; remembers where it is.
-    async fn note_published(&self, stream_id: &StreamId, published: Published) {
+    async fn note_published(&self, stream_id: &StreamId, ordinal: u32, published: Published) {
         let stream = {
             let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
             streams.get(stream_id).cloned()
         };
         if let Some(stream) = stream {
-            stream.lock().await.published.push(published);
+            stream.lock().await.note_published(ordinal, published);
         }
     }
 }

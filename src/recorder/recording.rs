@@ -3,7 +3,8 @@
 //! Each stage leaves its result in the spool, so that a recording can be picked up at any of them.
 
 use super::spool::{Done, Folder, write_durably};
-use super::{Live, Published, Shared, withdraw};
+use super::stream::Live;
+use super::{Published, Shared, withdraw};
 use crate::capture;
 use crate::clock;
 use crate::events::Delivery;
@@ -99,7 +100,12 @@ impl Recording {
 
     fn go_live(self, link: Link, journal: Journal) -> Live {
         let (commands, inbox) = mpsc::channel(16);
-        let live = Live { commands, journal: journal.clone() };
+        let live = Live {
+            commands,
+            journal: journal.clone(),
+            since_ts: self.started.event_ts,
+            identity: (self.started.id_key, self.started.id.clone()),
+        };
         self.spawn(|recording| async move { recording.capture(link, journal, inbox).await });
         live
     }
@@ -212,17 +218,17 @@ impl Recording {
 
     /// Deletes all of it.
     async fn withdraw(&self) {
-        let (place, manifest) = render::bare(self.folder.id(), &self.started);
-        let done = self.done(place.to_string());
-        withdraw::run(&self.shared, &self.folder, &place, manifest, done).await;
+        let (folder, manifest) = render::bare(self.folder.id(), &self.started);
+        let published = Published { folder, manifest: Box::new(manifest) };
+        withdraw::run(&self.shared, &self.folder, &published, self.done(published.clone())).await;
     }
 
-    fn done(&self, folder: String) -> Done {
+    fn done(&self, published: Published) -> Done {
         Done {
             stream_id: self.started.stream.stream_id.clone(),
             ordinal: self.folder.id().ordinal(),
             until_ts: self.started.event_ts,
-            folder: Some(folder),
+            published: Some(published),
             at_ms: clock::unix_ms(),
         }
     }
@@ -265,7 +271,6 @@ impl Recording {
     }
 
     async fn publish_plan(&self, plan: PublishPlan) {
-        let folder = plan.folder.to_string();
         let objects = plan.files.len();
         let published = match self.shared.uploader.publish(&plan, &|_| {}, &self.shared.cancel).await {
             Ok(published) => published,
@@ -278,12 +283,13 @@ impl Recording {
                 return;
             }
         };
-        let done = self.done(folder.clone());
-        let over = Published { ordinal: done.ordinal, folder: folder.clone() };
+        let (_, manifest) = render::bare(self.folder.id(), &self.started);
+        let over = Published { folder: plan.folder, manifest: Box::new(manifest) };
+        let done = self.done(over.clone());
         let spool_folder = self.folder.clone();
         match tokio::task::spawn_blocking(move || spool_folder.finish(&done)).await {
             Ok(Ok(())) => tracing::info!(
-                folder = self.shared.uploader.store().locate(&folder),
+                folder = self.shared.uploader.store().locate(over.folder.as_str()),
                 objects,
                 duration_ms = published.manifest.duration_ms,
                 complete = published.manifest.complete,
@@ -294,7 +300,7 @@ impl Recording {
             }
             Err(err) => tracing::error!(err = %err, "published, but tidying the spool panicked"),
         }
-        self.shared.note_published(&self.started.stream.stream_id, over).await;
+        self.shared.note_published(&self.started.stream.stream_id, self.folder.id().ordinal(), over).await;
     }
 }
 

@@ -11,6 +11,7 @@
 //!
 //! Files appear by rename after fsync, so each is whole or absent.
 
+use super::Published;
 use crate::clock;
 use crate::ids::{RecordingId, StreamId};
 use serde::{Deserialize, Serialize};
@@ -63,7 +64,7 @@ pub struct Spool {
 }
 
 /// What is kept of a recording that is over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Done {
     /// The stream.
     pub stream_id: StreamId,
@@ -73,7 +74,7 @@ pub struct Done {
     pub until_ts: i64,
     /// Where it was published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub folder: Option<String>,
+    pub published: Option<Published>,
     /// When this was written, in Unix ms.
     pub at_ms: i64,
 }
@@ -322,7 +323,7 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let spool = Spool::open(tmp.path()).unwrap();
         let folder = |name: &str| spool.folder(RecordingId::from_folder(name).unwrap());
-        let done = |at_ms| Done { stream_id: StreamId::new("s"), ordinal: 1, until_ts: 5, folder: None, at_ms };
+        let done = |at_ms| Done { stream_id: StreamId::new("s"), ordinal: 1, until_ts: 5, published: None, at_ms };
 
         folder("running").keep_start_event(b"{}").unwrap();
         folder("over").finish(&done(clock::unix_ms())).unwrap();
@@ -354,7 +355,7 @@ mod tests {
         fs::create_dir_all(folder.journal()).unwrap();
         fs::create_dir_all(folder.out()).unwrap();
         fs::write(folder.dir().join("uploaded.ndjson"), "").unwrap();
-        let done = Done { stream_id: StreamId::new("s"), ordinal: 1, until_ts: 5, folder: Some("f".into()), at_ms: 1 };
+        let done = Done { stream_id: StreamId::new("s"), ordinal: 1, until_ts: 5, published: None, at_ms: 1 };
         folder.finish(&done).unwrap();
         let names: Vec<_> = fs::read_dir(folder.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["done.json"]);

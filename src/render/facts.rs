@@ -36,6 +36,7 @@ pub(super) struct Facts {
     refused: BTreeMap<String, String>,
     last_t_ms: i64,
     connected: Vec<Medium>,
+    signaling_was_up: bool,
     /// By the recorder's clock.
     connections: Vec<(i64, String, ConnectionEvent, Option<String>)>,
 }
@@ -88,6 +89,7 @@ impl Facts {
         match note {
             Note::Connected { conn, .. } => {
                 self.counters.connections += 1;
+                self.signaling_was_up |= conn == "signaling";
                 if let Some(medium) = medium(conn) {
                     if let Some(since) = self.lost.remove(&medium) {
                         self.down.push((medium, since, t_ms));
@@ -154,6 +156,18 @@ impl Facts {
         self.disk.iter().map(|&(from, to)| self.span(clock, from, to)).collect()
     }
 
+    /// The end of what the disk did not take, on the recording's timeline, unless the stream had ended before.
+    pub(super) fn disk_end(&self, clock: &Clock) -> Pts {
+        let last = self.disk.iter().map(|&(_, to)| to).max();
+        let last = last.map(|to| self.ended_t_ms.map_or(to, |ended| to.min(ended)));
+        last.map_or(Pts(0), |t_ms| self.at(clock, t_ms))
+    }
+
+    /// Where the recording's timeline was when the recorder's clock showed `t_ms`.
+    pub(super) fn at(&self, clock: &Clock, t_ms: i64) -> Pts {
+        clock.pts(self.zooms_time(t_ms))
+    }
+
     /// What happened to connections, on the recording's timeline.
     pub(super) fn connections(&self, clock: &Clock) -> Vec<Connection> {
         let on_timeline = |(t_ms, connection, event, because): &(i64, String, ConnectionEvent, Option<String>)| {
@@ -170,7 +184,7 @@ impl Facts {
     }
 
     fn span(&self, clock: &Clock, from_ms: i64, to_ms: i64) -> Span {
-        let pts = |t_ms: i64| clock.pts(self.zooms_time(t_ms));
+        let pts = |t_ms: i64| self.at(clock, t_ms);
         // What was on its way when the connection broke is missing too.
         const IN_FLIGHT_MS: i64 = 1000;
         Span::new(Pts(pts(from_ms).0.saturating_sub(IN_FLIGHT_MS)), Pts(pts(to_ms).0.saturating_add(IN_FLIGHT_MS)))
@@ -230,7 +244,10 @@ impl Facts {
     }
 
     fn notes(&self) -> Vec<String> {
-        let never = |conn: &&String| !self.connected.iter().any(|medium| medium.as_str() == conn.as_str());
+        let never = |conn: &&String| match medium(conn) {
+            Some(medium) => !self.connected.contains(&medium),
+            None => !self.signaling_was_up,
+        };
         let note = |conn: &String| format!("{conn} was never connected: {}.", self.refused[conn]);
         self.refused.keys().filter(never).map(note).collect()
     }

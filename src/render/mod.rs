@@ -11,12 +11,14 @@
 //! the first picture. A failure of any kind leaves nothing behind that matters; the journal is still there.
 
 mod assemble;
+mod encoding;
 mod facts;
 mod items;
 mod pictures;
 mod sound;
 mod texts;
 mod tracks;
+mod unusable;
 
 use crate::config::RenderConfig;
 use crate::container::{flv, matroska};
@@ -24,16 +26,16 @@ use crate::ffmpeg::{self, Ffmpeg};
 use crate::ids::RecordingId;
 use crate::journal::read::{self, Chunk};
 use crate::journal::{self, Progress};
-use crate::media::TrackKey;
+use crate::media::{GapCause, TrackKey};
 use crate::output::manifest::{Manifest, StoredObject};
-use crate::output::timeline::{self, Encoded, Timeline};
+use crate::output::timeline::{self, Encoded, Timeline, Unusable, Why};
 use crate::output::{Folder, Object};
 use crate::protocol::event::Started;
 use crate::store::uploader::{PlannedFile, PublishPlan};
-use crate::timeline::Span;
 use crate::timeline::clock::PausePolicy;
 use crate::timeline::image::Size;
 use crate::timeline::picture::EncodePolicy;
+use crate::timeline::{Span, gaps};
 use pictures::PictureFile;
 use sha2::{Digest, Sha256};
 use sound::Encoder;
@@ -348,9 +350,10 @@ impl<'a> Attempt<'a> {
             facts,
             zero,
             end,
-            gaps,
-            tracks,
+            mut gaps,
+            mut tracks,
             repeated,
+            mut unusable,
             mut dropped,
             pauses,
             connections,
@@ -366,10 +369,20 @@ impl<'a> Attempt<'a> {
             [(self.camera.take(), TrackKey::Camera), (self.share.take(), TrackKey::Share)].into_iter().zip(&mut codecs)
         {
             let Some(file) = file else { continue };
-            let written = file.finish().await?;
-            if written.undecodable > 0 {
-                remarks.push(format!("{} pictures of {track} could not be decoded.", written.undecodable));
-                dropped.iter_mut().filter(|d| d.track == track).for_each(|d| d.undecodable = written.undecodable);
+            let written = file.finish(self.ffmpeg).await?;
+            if !written.undecodable.is_empty() {
+                let spans: Vec<Span> = written.undecodable.iter().map(|(span, _)| *span).collect();
+                let ms = gaps::add(&mut gaps, &track, &spans, GapCause::NoKeyFrame).unsigned_abs();
+                for of in tracks.iter_mut().filter(|of| of.track == track) {
+                    of.received_ms = of.received_ms.saturating_sub(ms);
+                    of.filled_ms += ms;
+                    of.dropped_ms += ms;
+                }
+                for (span, packets) in written.undecodable {
+                    dropped.iter_mut().filter(|d| d.track == track).for_each(|d| d.undecodable += packets);
+                    let (start_ms, end_ms) = (span.start, span.end);
+                    unusable.push(Unusable { track: track.clone(), start_ms, end_ms, why: Why::Undecodable, packets });
+                }
             }
             filled.extend(assemble::filled(&track, &gaps, &written.slates));
             let span = |span: Span| Encoded { track: track.clone(), start_ms: span.start, end_ms: span.end };
@@ -384,6 +397,7 @@ impl<'a> Attempt<'a> {
         remove(&self.job.work).await?;
         files.extend(texts.write(&self.job.out).await?);
         remarks.extend(texts.remarks.iter().cloned());
+        remarks.extend(unusable::remarks(&unusable));
         let timeline = Timeline {
             schema_version: timeline::SCHEMA_VERSION,
             zero_at: zero,
@@ -394,6 +408,7 @@ impl<'a> Attempt<'a> {
             filled,
             encoded,
             repeated,
+            unusable,
             dropped,
             pauses,
             connections,

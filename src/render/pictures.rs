@@ -4,12 +4,12 @@
 //! recording is assembled; until then no child has to live for it.
 
 use super::Error;
+use super::encoding::{Encoded, Encoding};
 use super::sound::again;
-use crate::container::flv;
 use crate::container::matroska::{self, TrackSettings, Writer};
-use crate::ffmpeg::{Child, Ffmpeg, Output, args};
+use crate::ffmpeg::{Ffmpeg, args};
 use crate::media::{AccessUnit, PictureCodec, Pts, Timestamp, TrackKey};
-use crate::output::timeline::{Dropped, Repeated};
+use crate::output::timeline::{Dropped, Repeated, Why};
 use crate::timeline::Span;
 use crate::timeline::admit::Admission;
 use crate::timeline::clock::{Clock, Place};
@@ -18,14 +18,13 @@ use crate::timeline::h264::{NalKind, nals};
 use crate::timeline::image::{self, Size};
 use crate::timeline::picture::{Frame, Settings, Summary, Track, What};
 use bytes::Bytes;
-use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
-/// How long an encoder may take to end after its input has.
-const GRACE: Duration = Duration::from_secs(60);
+/// Where pictures cannot be decoded for longer than this (in ms), a slate is shown rather than the last one that could.
+const HELD_MS: i64 = 1000;
 /// How long making a slate may take.
 const SLATE_GRACE: Duration = Duration::from_secs(30);
 /// How much is gathered before it is written.
@@ -39,6 +38,8 @@ pub(super) struct PictureTrack {
     track: Track,
     any: bool,
     paused: u64,
+    /// Where the track stood when something came that has no place in it.
+    unusable: Vec<(Why, Pts)>,
     out: Vec<Frame>,
 }
 
@@ -50,6 +51,7 @@ impl PictureTrack {
             track: Track::new(settings),
             any: false,
             paused: 0,
+            unusable: Vec::new(),
             out: Vec::new(),
         }
     }
@@ -59,6 +61,11 @@ impl PictureTrack {
         let mut admitted = Vec::with_capacity(1);
         self.admission.push(unit.timestamp, unit, &mut admitted);
         admitted
+    }
+
+    /// Pictures dropped so far because their time cannot be right.
+    pub(super) fn misplaced(&self) -> u64 {
+        self.admission.dropped()
     }
 
     /// What is still held back when nothing more comes, or before a mark.
@@ -71,7 +78,15 @@ impl PictureTrack {
         match clock.place(unit.timestamp) {
             Place::At(pts) => {
                 self.any = true;
+                let before = self.track.counts();
                 self.track.push(pts, unit.codec, unit.data, &mut self.out);
+                let after = self.track.counts();
+                if after.bad_time > before.bad_time {
+                    self.unusable.push((Why::BadTime, self.track.last_end()));
+                }
+                if after.broken_images > before.broken_images {
+                    self.unusable.push((Why::Undecodable, pts));
+                }
             }
             Place::Paused | Place::BeforeZero => self.paused += 1,
         }
@@ -112,9 +127,9 @@ impl PictureTrack {
             late: counts.late,
             bad_time: counts.bad_time + self.admission.dropped(),
             paused: self.paused,
-            undecodable: 0,
+            undecodable: counts.broken_images,
         };
-        Finished { rest: self.out, missing, repeated, dropped }
+        Finished { rest: self.out, missing, repeated, dropped, unusable: self.unusable }
     }
 }
 
@@ -126,6 +141,7 @@ pub(super) struct Finished {
     pub(super) missing: Missing,
     pub(super) repeated: Vec<Repeated>,
     pub(super) dropped: Dropped,
+    pub(super) unusable: Vec<(Why, Pts)>,
 }
 
 /// The file of a track.
@@ -136,15 +152,13 @@ pub(super) struct PictureFile {
     canvas: Size,
     slate: Option<Bytes>,
     encoding: Option<Encoding>,
-    /// Of the first picture or slate, as RFC 6381 writes it.
-    codec: Option<String>,
-    encoded: Vec<Span>,
-    slates: Vec<Span>,
-    /// Pictures that the encoder could not decode.
-    undecodable: u64,
+    /// Where nothing that could be decoded has followed yet.
+    hole: Option<Span>,
+    written: Written,
 }
 
 /// What a file holds.
+#[derive(Debug, Default)]
 pub(super) struct Written {
     /// Of the first picture or slate, as RFC 6381 writes it.
     pub(super) codec: Option<String>,
@@ -152,19 +166,8 @@ pub(super) struct Written {
     pub(super) encoded: Vec<Span>,
     /// Where the slate is shown.
     pub(super) slates: Vec<Span>,
-    /// Pictures that could not be decoded for it; the ones before are shown for longer.
-    pub(super) undecodable: u64,
-}
-
-/// A run of pictures on its way through an encoder.
-struct Encoding {
-    /// `None` once its input has ended.
-    child: Option<Child>,
-    track: TrackSettings,
-    input: Writer,
-    output: flv::Reader,
-    /// The frames that the encoder has been given and has not returned.
-    waiting: VecDeque<(Pts, i64)>,
+    /// Where pictures could not be decoded to be encoded, and how many: the ones before are shown for longer, or a slate.
+    pub(super) undecodable: Vec<(Span, u64)>,
 }
 
 impl PictureFile {
@@ -174,39 +177,25 @@ impl PictureFile {
             Writer::new(TrackSettings { codec: PictureCodec::H264, width: canvas.width, height: canvas.height });
         let mut buffer = Vec::new();
         writer.header(&mut buffer);
-        Ok(Self {
-            file,
-            writer,
-            buffer,
-            canvas,
-            slate: None,
-            encoding: None,
-            codec: None,
-            encoded: Vec::new(),
-            slates: Vec::new(),
-            undecodable: 0,
-        })
+        let written = Written::default();
+        Ok(Self { file, writer, buffer, canvas, slate: None, encoding: None, hole: None, written })
     }
 
     /// Writes frames in order. The very last one of the track says how long it is shown.
     pub(super) async fn write(&mut self, ffmpeg: &Ffmpeg, frames: Vec<Frame>, is_last: bool) -> Result<(), Error> {
         let count = frames.len();
         for (index, frame) in frames.into_iter().enumerate() {
-            match frame.what {
-                What::Copy(_) => {}
-                What::Slate => extend(&mut self.slates, &frame),
-                What::Encode(..) => extend(&mut self.encoded, &frame),
-            }
             let duration = (is_last && index + 1 == count).then_some(frame.duration_ms);
             match frame.what {
                 What::Copy(data) => {
-                    self.end_encoding().await?;
-                    self.put(frame.pts, frame.key, duration, &data)?;
+                    self.end_encoding(ffmpeg).await?;
+                    self.put(ffmpeg, frame.pts, frame.key, duration, &data).await?;
                 }
                 What::Slate => {
-                    self.end_encoding().await?;
+                    self.end_encoding(ffmpeg).await?;
                     let data = self.slate(ffmpeg).await?;
-                    self.put(frame.pts, true, duration, &data)?;
+                    extend(&mut self.written.slates, frame.pts, frame.duration_ms);
+                    self.put(ffmpeg, frame.pts, true, duration, &data).await?;
                 }
                 What::Encode(data, codec) => {
                     self.encode(ffmpeg, codec, frame.pts, frame.key, frame.duration_ms, &data).await?;
@@ -220,21 +209,45 @@ impl PictureFile {
     }
 
     /// Ends the file.
-    pub(super) async fn finish(mut self) -> Result<Written, Error> {
-        self.end_encoding().await?;
+    pub(super) async fn finish(mut self, ffmpeg: &Ffmpeg) -> Result<Written, Error> {
+        self.end_encoding(ffmpeg).await?;
+        if let Some(hole) = self.hole.take() {
+            self.fill(ffmpeg, hole).await?;
+        }
         self.flush().await?;
         self.file.flush().await.map_err(|source| Error::write("the picture track", source))?;
-        let Self { codec, encoded, slates, undecodable, .. } = self;
-        Ok(Written { codec, encoded, slates, undecodable })
+        Ok(self.written)
     }
 
-    fn put(&mut self, pts: Pts, is_key: bool, duration_ms: Option<i64>, data: &[u8]) -> Result<(), Error> {
-        if self.codec.is_none() {
-            self.codec = codec_of(data);
+    async fn put(
+        &mut self,
+        ffmpeg: &Ffmpeg,
+        pts: Pts,
+        is_key: bool,
+        duration_ms: Option<i64>,
+        data: &[u8],
+    ) -> Result<(), Error> {
+        // A short one is bridged by the picture before, if there is one.
+        if let Some(hole) = self.hole.take().filter(|hole| hole.ms() > HELD_MS || self.written.codec.is_none()) {
+            self.fill(ffmpeg, hole).await?;
+        }
+        self.append(pts, is_key, duration_ms, data)
+    }
+
+    fn append(&mut self, pts: Pts, is_key: bool, duration_ms: Option<i64>, data: &[u8]) -> Result<(), Error> {
+        if self.written.codec.is_none() {
+            self.written.codec = codec_of(data);
         }
         let duration_ms = duration_ms.and_then(|ms| u64::try_from(ms).ok());
         let frame = matroska::Frame { pts, is_key, duration_ms, data };
         Ok(self.writer.write(&frame, &mut self.buffer)?)
+    }
+
+    /// Shows a slate where pictures could not be decoded.
+    async fn fill(&mut self, ffmpeg: &Ffmpeg, hole: Span) -> Result<(), Error> {
+        let slate = self.slate(ffmpeg).await?;
+        extend(&mut self.written.slates, hole.start, hole.ms());
+        self.append(hole.start, true, Some(hole.ms()), &slate)
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
@@ -267,87 +280,56 @@ impl PictureFile {
         // A decoder takes a JPG of less than 3/4 of the height that its track announces for half of an interlaced one.
         let size = image::size(data).unwrap_or(self.canvas);
         let track = TrackSettings { codec, width: size.width, height: size.height };
-        if self.encoding.as_ref().is_some_and(|encoding| encoding.track != track) {
-            self.end_encoding().await?;
+        if self.encoding.as_ref().is_some_and(|encoding| !encoding.takes(track, is_key)) {
+            self.end_encoding(ffmpeg).await?;
         }
         let encoding = match &mut self.encoding {
             Some(encoding) => encoding,
-            None => {
-                let child = ffmpeg.spawn("encoding pictures", &args::encode(codec, self.canvas()), Output::Collect)?;
-                let mut encoding = Encoding {
-                    child: Some(child),
-                    track,
-                    input: Writer::new(track),
-                    output: flv::Reader::default(),
-                    waiting: VecDeque::new(),
-                };
-                let mut header = Vec::new();
-                encoding.input.header(&mut header);
-                encoding.write(&header).await?;
-                self.encoding.insert(encoding)
-            }
+            None => self.encoding.insert(Encoding::start(ffmpeg, track, self.canvas())?),
         };
-        let mut bytes = Vec::with_capacity(data.len() + 32);
-        encoding.input.write(&matroska::Frame { pts, is_key, duration_ms: None, data }, &mut bytes)?;
-        encoding.waiting.push_back((pts, duration_ms));
-        let output = encoding.write(&bytes).await?;
-        self.take_encoded(&output)
+        let encoded = encoding.push(pts, is_key, duration_ms, data).await?;
+        self.take_encoded(ffmpeg, encoded).await
     }
 
-    async fn end_encoding(&mut self) -> Result<(), Error> {
-        let Some(encoding) = &mut self.encoding else { return Ok(()) };
-        let rest = encoding.end().await?;
-        self.take_encoded(&rest)?;
-        self.undecodable += self.encoding.take().map_or(0, |encoding| encoding.waiting.len() as u64);
-        Ok(())
+    async fn end_encoding(&mut self, ffmpeg: &Ffmpeg) -> Result<(), Error> {
+        let Some(encoding) = self.encoding.take() else { return Ok(()) };
+        let rest = encoding.finish().await?;
+        self.take_encoded(ffmpeg, rest).await
     }
 
-    /// Writes what the encoder has returned. A picture that it could not decode is missing from that: the one before is
-    /// shown for longer.
-    fn take_encoded(&mut self, output: &[u8]) -> Result<(), Error> {
-        let Some(encoding) = &mut self.encoding else { return Ok(()) };
-        encoding.output.push(output);
-        let mut ready = Vec::new();
-        while let Some(picture) = encoding.output.next_picture()? {
-            let duration_ms = loop {
-                match encoding.waiting.pop_front() {
-                    Some((pts, duration_ms)) if pts == picture.pts => break duration_ms,
-                    Some((pts, _)) if pts < picture.pts => self.undecodable += 1,
-                    _ => return Err(Error::Encoder("the encoder returned a picture that it was not given")),
-                }
-            };
-            ready.push((picture, duration_ms));
-        }
-        for (picture, duration_ms) in ready {
+    async fn take_encoded(&mut self, ffmpeg: &Ffmpeg, encoded: Encoded) -> Result<(), Error> {
+        let mut undecodable = encoded.undecodable.into_iter().peekable();
+        for (picture, duration_ms) in encoded.pictures {
+            while let Some(span) = undecodable.next_if(|span| span.start < picture.pts) {
+                self.note_undecodable(span);
+            }
+            extend(&mut self.written.encoded, picture.pts, duration_ms);
             // Each says its duration: which one is the track's last is not known here, and it does no harm.
-            self.put(picture.pts, picture.is_key, Some(duration_ms), &picture.data)?;
+            self.put(ffmpeg, picture.pts, picture.is_key, Some(duration_ms), &picture.data).await?;
         }
+        undecodable.for_each(|span| self.note_undecodable(span));
         Ok(())
     }
-}
 
-impl Encoding {
-    /// Feeds the encoder; returns what it has put out meanwhile.
-    async fn write(&mut self, bytes: &[u8]) -> Result<Bytes, Error> {
-        let Some(child) = &mut self.child else { return Ok(Bytes::new()) };
-        child.write(bytes).await?;
-        Ok(child.take_output())
-    }
-
-    async fn end(&mut self) -> Result<Bytes, Error> {
-        match self.child.take() {
-            Some(child) => Ok(child.finish(GRACE).await?),
-            None => Ok(Bytes::new()),
+    fn note_undecodable(&mut self, span: Span) {
+        match self.written.undecodable.last_mut() {
+            Some((last, pictures)) if last.end == span.start => {
+                last.end = span.end;
+                *pictures += 1;
+            }
+            _ => self.written.undecodable.push((span, 1)),
         }
+        let start = self.hole.map_or(span.start, |hole| hole.start);
+        self.hole = Some(Span::new(start, span.end));
     }
 }
 
 /// Adds the time of a frame to spans in ascending order.
-fn extend(spans: &mut Vec<Span>, frame: &Frame) {
-    let end = Pts(frame.pts.0.saturating_add(frame.duration_ms));
+fn extend(spans: &mut Vec<Span>, pts: Pts, duration_ms: i64) {
+    let end = Pts(pts.0.saturating_add(duration_ms));
     match spans.last_mut() {
-        Some(last) if last.end == frame.pts => last.end = end,
-        _ => spans.push(Span::new(frame.pts, end)),
+        Some(last) if last.end == pts => last.end = end,
+        _ => spans.push(Span::new(pts, end)),
     }
 }
 

@@ -136,6 +136,16 @@ impl SoundTracks {
         source.judge(&speaker, frames)
     }
 
+    /// Packets of a speaker dropped so far because their time cannot be right.
+    pub(super) fn misplaced(&self, speaker: &Speaker) -> u64 {
+        self.sources.get(speaker).map_or(0, |source| source.admission.dropped())
+    }
+
+    /// Packets so far whose format cannot be decoded.
+    pub(super) fn undecoded(&self) -> u64 {
+        self.undecoded_packets
+    }
+
     /// What is still held back when nothing more comes.
     pub(super) fn drain(&mut self) -> Vec<Admitted> {
         let mut all = Vec::new();
@@ -190,7 +200,7 @@ impl SoundTracks {
         let paused_ms = ms(self.paused_samples);
         let remarks = match &self.format {
             Err(what) if self.undecoded_packets > 0 => {
-                vec![format!("{} packets of sound could not be decoded: {what}.", self.undecoded_packets)]
+                vec![format!("Sound could not be decoded: {what}.")]
             }
             _ => Vec::new(),
         };

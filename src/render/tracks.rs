@@ -9,11 +9,12 @@ use super::items::{Item, Received, items};
 use super::pictures::PictureTrack;
 use super::sound::{Admitted, Pcm, SoundTracks};
 use super::texts::{Collected, Texts};
+use super::unusable;
 use crate::ids::UserId;
 use crate::journal::Note;
 use crate::media::{AccessUnit, Gap, Pts, Timestamp, TrackKey};
 use crate::output::manifest::TrackSummary;
-use crate::output::timeline::{Connection, Dropped, Pause, Repeated};
+use crate::output::timeline::{Connection, Dropped, Pause, Repeated, Unusable, Why};
 use crate::protocol::happening::Kind;
 use crate::protocol::message::Medium;
 use crate::timeline::Span;
@@ -33,6 +34,7 @@ pub(super) struct Tracks {
     share: PictureTrack,
     facts: Facts,
     texts: Collected,
+    unusable: unusable::Received,
     /// What came before anything with a time of its own did.
     early: Vec<Step>,
 }
@@ -57,6 +59,7 @@ pub(super) struct Whole {
     pub(super) gaps: Vec<Gap>,
     pub(super) tracks: Vec<TrackSummary>,
     pub(super) repeated: Vec<Repeated>,
+    pub(super) unusable: Vec<Unusable>,
     pub(super) dropped: Vec<Dropped>,
     pub(super) pauses: Vec<Pause>,
     pub(super) connections: Vec<Connection>,
@@ -112,6 +115,7 @@ impl Tracks {
             share: pictures(TrackKey::Share, Mode::Share),
             facts: Facts::default(),
             texts: Collected::default(),
+            unusable: unusable::Received::default(),
             early: Vec::new(),
         }
     }
@@ -144,6 +148,8 @@ impl Tracks {
         let end = there.iter().zip(ends).filter(|(there, _)| **there).map(|(_, end)| end).max().unwrap_or(Pts(0));
         let zero = self.clock.as_ref().map(Clock::zero);
         let clock = self.clock.unwrap_or_else(|| Clock::new(Timestamp(0), self.paused));
+        let end = if there.contains(&true) { end.max(self.facts.disk_end(&clock)) } else { end };
+        let mut unusable = self.unusable.on_timeline(|t_ms| self.facts.at(&clock, t_ms));
         let outages = |medium, holes: &[Span]| Outages {
             disk: self.facts.disk(&clock),
             connection: self.facts.down(medium, &clock, holes),
@@ -175,6 +181,8 @@ impl Tracks {
                 let (key, missing) = (finished.dropped.track.clone(), finished.missing);
                 frames.extend(finished.rest);
                 repeated.extend(finished.repeated);
+                let of_track = |(why, at)| Unusable { track: key.clone(), start_ms: at, end_ms: at, why, packets: 1 };
+                unusable.extend(finished.unusable.into_iter().map(of_track));
                 dropped.push(finished.dropped);
                 let holes = attribute(&key, &missing, &outages(medium, &missing.media));
                 let filled_ms = holes.iter().map(|gap| gap.end.0 - gap.start.0).sum::<i64>().max(0).unsigned_abs();
@@ -199,6 +207,7 @@ impl Tracks {
             gaps,
             tracks,
             repeated,
+            unusable,
             dropped,
             pauses,
             connections,
@@ -213,14 +222,26 @@ impl Tracks {
         let before = steps.len();
         match received.item {
             Item::Sound { timestamp, speaker, name, bytes } => {
-                steps.extend(self.sound.admit(timestamp, speaker, name, &bytes).into_iter().map(Step::Sound));
+                let key = speaker.clone().map_or(TrackKey::Mix, TrackKey::Participant);
+                let [misplaced, undecoded] = [self.sound.misplaced(&speaker), self.sound.undecoded()];
+                let admitted = self.sound.admit(timestamp, speaker.clone(), name, &bytes);
+                steps.extend(admitted.into_iter().map(Step::Sound));
+                let [misplaced, undecoded] =
+                    [self.sound.misplaced(&speaker) - misplaced, self.sound.undecoded() - undecoded];
+                self.note_unusable(&key, received.t_ms, misplaced, undecoded);
             }
             Item::Parameters(Medium::Audio, params) => {
                 steps.extend(self.sound.parameters(&params).into_iter().map(Step::Sound));
             }
             Item::Picture(medium, unit) => {
-                let track = if medium == Medium::Share { &mut self.share } else { &mut self.camera };
+                let (track, key) = match medium {
+                    Medium::Share => (&mut self.share, TrackKey::Share),
+                    _ => (&mut self.camera, TrackKey::Camera),
+                };
+                let before = track.misplaced();
                 steps.extend(track.admit(unit).into_iter().map(|(_, unit)| Step::Picture(medium, unit)));
+                let misplaced = track.misplaced() - before;
+                self.note_unusable(&key, received.t_ms, misplaced, 0);
             }
             Item::Paused(paused, at) => steps.push(Step::Paused(paused, at)),
             Item::Happened(happening) => match happening.kind(None) {
@@ -243,6 +264,14 @@ impl Tracks {
         // Only what came without delay tells the clocks' distance, so the newest of them does.
         if let Some(timestamp) = steps[before..].iter().filter_map(Step::timestamp).max() {
             self.facts.heard(received.t_ms, timestamp);
+        }
+    }
+
+    fn note_unusable(&mut self, track: &TrackKey, t_ms: i64, misplaced: u64, undecoded: u64) {
+        for (why, packets) in [(Why::BadTime, misplaced), (Why::Undecodable, undecoded)] {
+            if packets > 0 {
+                self.unusable.note(track.clone(), why, t_ms, packets);
+            }
         }
     }
 

@@ -35,7 +35,7 @@ pub use ledger::LEDGER;
 pub use uploader::Uploader;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{Attribute, ObjectStore, ObjectStoreExt, PutOptions};
 use sha2::{Digest, Sha256};
@@ -43,6 +43,7 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -103,6 +104,15 @@ pub struct Head {
     pub modified_ms: i64,
 }
 
+/// What is directly in a folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Level {
+    /// The objects in it.
+    pub objects: Vec<Head>,
+    /// The folders in it, by their paths relative to the storage URL, without a slash at the end.
+    pub folders: Vec<String>,
+}
+
 impl Store {
     /// Opens the store that `url_or_path` names; a local directory is made if missing. `env` gives the value of a
     /// variable. Nothing is sent: whether the bucket exists and lets us in shows at the first request.
@@ -110,15 +120,26 @@ impl Store {
     /// # Errors
     /// Everything that can be known to be wrong with the URL and the variables, with what was expected.
     pub fn open(url_or_path: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
-        let opened = open::open(url_or_path, env)?;
-        Ok(Self(Arc::new(Inner {
+        open::open(url_or_path, env, open::Missing::Make).map(Self::new)
+    }
+
+    /// As [`Store::open`], but makes no directory: for those who only read.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`Error::Directory`] if there is no such directory.
+    pub fn open_existing(url_or_path: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        open::open(url_or_path, env, open::Missing::Refuse).map(Self::new)
+    }
+
+    fn new(opened: open::Opened) -> Self {
+        Self(Arc::new(Inner {
             objects: opened.objects,
             place: opened.place,
             endpoint: opened.endpoint,
             directory: opened.directory,
             parts: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
             aborts: TaskTracker::new(),
-        })))
+        }))
     }
 
     /// Where it is, for people: `s3://bucket/prefix at https://endpoint`. Has no secrets.
@@ -201,21 +222,49 @@ impl Store {
     /// As [`Store::head`]; [`Error::Mismatch`] if it changed meanwhile.
     pub async fn read_back(&self, key: &str) -> Result<Stored, Error> {
         let head = self.head(key).await?;
-        let (mut sha256, mut read_bytes) = (Sha256::new(), 0);
-        while read_bytes < head.size_bytes {
-            let range = read_bytes..head.size_bytes.min(read_bytes + PART_SIZE);
-            let piece = self.get_range(key, range.clone()).await?;
-            if piece.len() as u64 != range.end - range.start {
-                return Err(Error::Mismatch {
-                    place: self.locate(key),
-                    sent_bytes: head.size_bytes,
-                    found_bytes: read_bytes + piece.len() as u64,
-                });
-            }
+        let mut sha256 = Sha256::new();
+        let mut pieces = pin!(self.pieces(key, head.size_bytes));
+        while let Some(piece) = pieces.try_next().await? {
             sha256.update(&piece);
-            read_bytes = range.end;
         }
         Ok(Stored { key: head.key, size_bytes: head.size_bytes, sha256: hex(&sha256.finalize()), e_tag: head.e_tag })
+    }
+
+    /// The content of an object that has `size_bytes`, in order, in pieces of at most [`PART_SIZE`]. Each is asked for when
+    /// it is waited for, so that no request grows old while the one before it is worked on.
+    ///
+    /// # Errors
+    /// As [`Store::head`]; [`Error::Mismatch`] if it turns out to be shorter.
+    pub fn pieces<'a>(
+        &'a self,
+        key: &'a str,
+        size_bytes: u64,
+    ) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<'a> {
+        let starts = (0..size_bytes).step_by(PART_SIZE as usize);
+        stream::iter(starts).then(move |start| async move {
+            let end = size_bytes.min(start + PART_SIZE);
+            let piece = self.get_range(key, start..end).await?;
+            let found_bytes = start + piece.len() as u64;
+            if found_bytes != end {
+                return Err(Error::Mismatch { place: self.locate(key), sent_bytes: size_bytes, found_bytes });
+            }
+            Ok(piece)
+        })
+    }
+
+    /// What is directly in `folder`, as [`Store::list`] takes it: objects and folders, each sorted.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub async fn list_level(&self, folder: &str) -> Result<Level, Error> {
+        let prefix = prefix(folder)?;
+        let level = self.0.objects.list_with_delimiter(prefix.as_ref()).await;
+        let level = level.map_err(|e| self.remote("listing", folder, &e))?;
+        let mut objects: Vec<Head> = level.objects.into_iter().map(Head::from).collect();
+        let mut folders: Vec<String> = level.common_prefixes.into_iter().map(String::from).collect();
+        objects.sort_by(|a, b| a.key.cmp(&b.key));
+        folders.sort();
+        Ok(Level { objects, folders })
     }
 
     /// All objects below `folder`, which ends at a slash; an empty one means all there are. Sorted by key.
@@ -223,10 +272,7 @@ impl Store {
     /// # Errors
     /// [`Error::Key`], [`Error::Remote`].
     pub async fn list(&self, folder: &str) -> Result<Vec<Head>, Error> {
-        let prefix = match folder.trim_end_matches('/') {
-            "" => None,
-            folder => Some(parse(folder)?),
-        };
+        let prefix = prefix(folder)?;
         let objects = self.0.objects.list(prefix.as_ref()).map_ok(Head::from);
         let mut objects: Vec<Head> = objects.try_collect().await.map_err(|e| self.remote("listing", folder, &e))?;
         objects.sort_by(|a, b| a.key.cmp(&b.key));
@@ -312,6 +358,14 @@ impl From<object_store::ObjectMeta> for Head {
             e_tag: meta.e_tag,
             modified_ms: meta.last_modified.timestamp_millis(),
         }
+    }
+}
+
+/// The prefix of what is in a folder; an empty folder means the whole store.
+fn prefix(folder: &str) -> Result<Option<Path>, Error> {
+    match folder.trim_end_matches('/') {
+        "" => Ok(None),
+        folder => parse(folder).map(Some),
     }
 }
 

@@ -107,14 +107,21 @@ const CLIENT: &[&str] = &[
     "USER_AGENT",
 ];
 
-pub(super) fn open(url_or_path: &str, env: Env<'_>) -> Result<Opened, Error> {
+/// What is done about a local directory that is not there.
+#[derive(Clone, Copy)]
+pub(super) enum Missing {
+    Make,
+    Refuse,
+}
+
+pub(super) fn open(url_or_path: &str, env: Env<'_>, missing: Missing) -> Result<Opened, Error> {
     let text = url_or_path.trim();
     let unknown = || Error::Scheme { url: text.to_owned() };
     // An empty variable means the same as none: compose files and unit files set them so.
     let env = |name: &str| env(name).filter(|value| !value.trim().is_empty());
     if !text.contains("://") {
         let looks_like_a_url = ["s3:", "gs:", "az:", "file:"].iter().any(|s| text.starts_with(s));
-        return if text.is_empty() || looks_like_a_url { Err(unknown()) } else { local(PathBuf::from(text)) };
+        return if text.is_empty() || looks_like_a_url { Err(unknown()) } else { local(PathBuf::from(text), missing) };
     }
     let Ok(url) = Url::parse(text) else {
         // `s3://` and `s3:///prefix` have no host, which some schemes may not have.
@@ -127,15 +134,17 @@ pub(super) fn open(url_or_path: &str, env: Env<'_>) -> Result<Opened, Error> {
         return Err(unknown());
     }
     match url.scheme() {
-        "file" => local(url.to_file_path().map_err(|()| unknown())?),
+        "file" => local(url.to_file_path().map_err(|()| unknown())?, missing),
         "s3" | "gs" | "az" => cloud(&url, &env),
         _ => Err(unknown()),
     }
 }
 
-fn local(path: PathBuf) -> Result<Opened, Error> {
+fn local(path: PathBuf, missing: Missing) -> Result<Opened, Error> {
     let refused = |source| Error::Directory { path: path.clone(), source };
-    std::fs::create_dir_all(&path).map_err(refused)?;
+    if let Missing::Make = missing {
+        std::fs::create_dir_all(&path).map_err(refused)?;
+    }
     let path = std::fs::canonicalize(&path).map_err(refused)?;
     let place = path.display().to_string();
     let objects = LocalFileSystem::new_with_prefix(&path).map_err(|e| settings(&place, &e))?.with_fsync(true);

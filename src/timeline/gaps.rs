@@ -59,6 +59,29 @@ pub fn attribute(track: &TrackKey, missing: &Missing, outages: &Outages) -> Vec<
     gaps
 }
 
+/// Adds to the gaps of a track what turned out later to be missing in `spans`; what is a gap already stays what it is.
+/// Returns how much was added, in milliseconds.
+pub fn add(gaps: &mut Vec<Gap>, track: &TrackKey, spans: &[Span], cause: GapCause) -> i64 {
+    let own = gaps.iter().filter(|gap| gap.track == *track);
+    let known: SpanSet = own.map(|gap| Span::new(gap.start, gap.end)).collect();
+    let mut added = 0;
+    for (start, end) in spans.iter().copied().collect::<SpanSet>().iter() {
+        let mut at = start;
+        while at < end {
+            let until = known.next_edge(at).map_or(end, |edge| edge.min(end));
+            if known.at(at).is_none() {
+                added += until - at;
+                let gap = Gap { track: track.clone(), start: Pts(at), end: Pts(until), cause };
+                let place = gaps.iter().rposition(|old| old.track == *track && old.start < gap.start);
+                let first = gaps.iter().position(|old| old.track == *track).unwrap_or(gaps.len());
+                gaps.insert(place.map_or(first, |before| before + 1), gap);
+            }
+            at = until;
+        }
+    }
+    added
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +93,32 @@ mod tests {
 
     fn shape(gaps: &[Gap]) -> Vec<(i64, i64, GapCause)> {
         gaps.iter().map(|gap| (gap.start.0, gap.end.0, gap.cause)).collect()
+    }
+
+    #[test]
+    fn what_turns_out_to_be_missing_is_added_where_nothing_was_known_to_be() {
+        let gap = |track, start, end| Gap { track, start: Pts(start), end: Pts(end), cause: GapCause::NotSent };
+        let mut gaps = vec![
+            gap(TrackKey::Mix, 0, 10),
+            gap(TrackKey::Camera, 0, 10),
+            gap(TrackKey::Camera, 50, 60),
+            gap(TrackKey::Share, 5, 6),
+        ];
+        let added = add(&mut gaps, &TrackKey::Camera, &[span(55, 70), span(20, 30), span(8, 12)], GapCause::NoKeyFrame);
+        assert_eq!(added, 2 + 10 + 10);
+        use GapCause::*;
+        assert_eq!(
+            shape(&gaps),
+            [
+                (0, 10, NotSent),
+                (0, 10, NotSent),
+                (10, 12, NoKeyFrame),
+                (20, 30, NoKeyFrame),
+                (50, 60, NotSent),
+                (60, 70, NoKeyFrame),
+                (5, 6, NotSent),
+            ]
+        );
     }
 
     #[test]

@@ -37,8 +37,9 @@ mod units;
 
 pub use spans::Span;
 
-/// Sound this far (in ms) or further from where its track stands is a gap or an overlap; nearer is worked off.
-pub const GAP_MS: i64 = 45;
+/// Sound this far (in ms) or further from where its track stands is a gap or an overlap; nearer is worked off. What is
+/// worked off is heard off its time for some seconds, so this bounds how far sound and picture are ever apart.
+pub const GAP_MS: i64 = 40;
 
 /// A packet further ahead of its track than this (36 h, in ms; Zoom ends meetings after 30 h) has a bad timestamp: it is dropped and counted.
 pub const MAX_JUMP_MS: i64 = 36 * 3600 * 1000;

@@ -126,6 +126,8 @@ pub struct Counts {
     pub bad_time: u64,
     /// Messages or units without a picture: parameter sets alone, or what cannot be read.
     pub no_picture: u64,
+    /// Those of them that are images whose head cannot be read.
+    pub broken_images: u64,
     /// Messages that continued a picture of the message before.
     pub joined: u64,
     /// Pictures that came in one message with another.
@@ -266,6 +268,7 @@ impl Track {
                     self.chain = Chain::Broken;
                 } else {
                     self.counts.no_picture += 1;
+                    self.counts.broken_images += 1;
                 }
             }
         }

@@ -195,6 +195,16 @@ impl Script {
         self.line(at, "event", format!(r#"{{"note":"lost","conn":"{conn}","run":1,"because":"closed with 1006"}}"#));
     }
 
+    /// The disk took nothing of what came in this time.
+    pub(crate) fn not_written(&mut self, from: i64, to: i64) {
+        let (from_ms, to_ms) = (ZERO + from + LATENCY_MS, ZERO + to + LATENCY_MS);
+        self.line(
+            to,
+            "event",
+            format!(r#"{{"note":"dropped","messages":10,"bytes":1000,"from_ms":{from_ms},"to_ms":{to_ms}}}"#),
+        );
+    }
+
     /// The recorder was killed and has been started again.
     pub(crate) fn resumed(&mut self, at: i64) {
         self.line(at, "event", r#"{"note":"resumed"}"#.to_owned());
@@ -301,6 +311,11 @@ impl Script {
     /// One picture, or what is to be taken for one.
     pub(crate) fn picture(&mut self, conn: &'static str, at: i64, data: &[u8]) {
         self.media(ZERO + at + LATENCY_MS, at, conn, Some((16_778_240, "A")), data);
+    }
+
+    /// A picture that comes at one time and bears another.
+    pub(crate) fn misplaced(&mut self, conn: &'static str, comes: i64, at: i64, data: &[u8]) {
+        self.media(ZERO + comes + LATENCY_MS, at, conn, Some((16_778_240, "A")), data);
     }
 
     /// Writes the journal: chunks of 10 s or 16 MiB.

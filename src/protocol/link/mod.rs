@@ -15,34 +15,23 @@
 //! | closed before the handshake was answered | a refusal without words, by its usual causes |
 //! | refused because the medium is not available to the app | that medium is given up |
 //!
-//! The first attempt is made at once, the next ones within seconds, for Zoom holds a stream for about 60 s. There is
+//! The first attempt is made at once, the next ones within seconds, for Zoom holds a stream for about 60 s. A connection that
+//! is lost before it was up for [`Timing::stable`] counts as a failed attempt. There is
 //! never more than one socket for the same thing: the old one is closed before the new one is dialled.
 
+mod refusal;
+mod socket;
 mod terms;
 
 pub use terms::{Conn, EndSource, Ended, Input, Now, Output, Report, RunId, Settings, Timing};
 
 use super::message::{self, Identity, Medium, Message, msg_type};
 use super::server_urls::{self, ServerUrl};
+use refusal::Refusal;
 use serde_json::Value;
+use socket::{Socket, State};
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
-
-/// The wait before the attempt that follows `failures` failed ones: at once, then within seconds.
-fn back_off(failures: u32) -> Duration {
-    Duration::from_millis(match failures {
-        0 => 0,
-        1 => 500,
-        2 => 1000,
-        3 => 2000,
-        _ => 3000,
-    })
-}
-
-/// The wait after being refused as a duplicate: Zoom's library uses 1.5, 3 and 6 s.
-fn duplicate_back_off(failures: u32) -> Duration {
-    Duration::from_millis(if failures <= 1 { 1500 } else { 3000 })
-}
+use std::time::Instant;
 
 /// The state machine.
 #[derive(Debug)]
@@ -53,11 +42,10 @@ pub struct Link {
     identity: usize,
     url: ServerUrl,
     signaling: Socket,
-    signaling_up_since: Option<Instant>,
     signaling_up_unix_ms: i64,
     media: Vec<MediumSocket>,
     runs: u32,
-    /// Since when nothing has been up.
+    /// Since when nothing has served.
     alone_since: Option<Instant>,
     ending: Option<(Ended, Instant)>,
     terminating_until: Option<Instant>,
@@ -73,54 +61,6 @@ struct MediumSocket {
     /// Known from the signaling handshake; `None` is not on offer.
     url: Option<ServerUrl>,
     given_up: bool,
-}
-
-#[derive(Debug)]
-struct Socket {
-    conn: Conn,
-    state: State,
-    run: u32,
-    failures: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Not wanted now.
-    Idle,
-    /// To be dialled at this time.
-    Waiting(Instant),
-    /// Being opened.
-    Dialling,
-    /// Handshake sent; an answer is due by then.
-    Greeting(Instant),
-    /// Up; when something was last received.
-    Up(Instant),
-}
-
-impl Socket {
-    fn new(conn: Conn) -> Self {
-        Self { conn, state: State::Idle, run: 0, failures: 0 }
-    }
-
-    fn id(&self) -> RunId {
-        RunId { conn: self.conn, run: self.run }
-    }
-
-    fn is_open(&self) -> bool {
-        matches!(self.state, State::Dialling | State::Greeting(_) | State::Up(_))
-    }
-
-    fn is_up(&self) -> bool {
-        matches!(self.state, State::Up(_))
-    }
-
-    fn deadline(&self, timing: &Timing) -> Option<Instant> {
-        match self.state {
-            State::Waiting(at) | State::Greeting(at) => Some(at),
-            State::Up(heard) => Some(heard + timing.watchdog),
-            State::Idle | State::Dialling => None,
-        }
-    }
 }
 
 impl Link {
@@ -141,7 +81,6 @@ impl Link {
             identity: 0,
             url,
             signaling: Socket::new(Conn::Signaling),
-            signaling_up_since: None,
             signaling_up_unix_ms: 0,
             runs: 0,
             alone_since: Some(now.instant),
@@ -160,6 +99,8 @@ impl Link {
         if self.over {
             return;
         }
+        // What is lost now may have served until now.
+        self.watch_alone(now);
         match input {
             Input::Opened(run) => self.opened(now, run),
             Input::Failed(run, because) | Input::Closed(run, because) => self.closed(now, run, because),
@@ -245,7 +186,7 @@ impl Link {
     fn closed(&mut self, now: Now, run: RunId, because: String) {
         let Some(socket) = self.current(run) else { return };
         match socket.state {
-            State::Up(_) => self.lost(now, run, because),
+            State::Up { .. } => self.lost(now, run, because),
             State::Greeting(_) => {
                 let because = format!("closed before the handshake was answered ({because}): {SILENT_REFUSAL}");
                 self.refused(now, run, because, Refusal::Other);
@@ -260,9 +201,12 @@ impl Link {
         }
         // Media are dialled when signaling is up; it dials all of them then.
         let wait = self.ending.is_some() || (run.conn != Conn::Signaling && !self.signaling.is_up());
+        let timing = self.settings.timing;
         let Some(socket) = self.socket_mut(run.conn) else { return };
-        socket.failures = 0;
-        socket.state = if wait { State::Idle } else { State::Waiting(now.instant) };
+        socket.lost(now.instant, &timing);
+        if wait {
+            socket.state = State::Idle;
+        }
     }
 
     fn refused(&mut self, now: Now, run: RunId, because: String, refusal: Refusal) {
@@ -273,12 +217,7 @@ impl Link {
             self.identity = (self.identity + 1) % self.identities.len();
         }
         let Some(socket) = self.socket_mut(run.conn) else { return };
-        socket.failures += 1;
-        let wait = match refusal {
-            Refusal::Duplicate => duplicate_back_off(socket.failures),
-            _ => back_off(socket.failures),
-        };
-        socket.state = State::Waiting(now.instant + wait);
+        socket.refused(now.instant, refusal == Refusal::Duplicate);
         if let Conn::Media(medium) = run.conn {
             let signaling_up = self.signaling.is_up();
             if let Some(medium) = self.media.iter_mut().find(|m| m.medium == medium) {
@@ -293,10 +232,9 @@ impl Link {
     fn received(&mut self, now: Now, run: RunId, kind: i64, bytes: &[u8]) {
         let Some(socket) = self.current(run) else { return };
         let greeting = matches!(socket.state, State::Greeting(_));
-        if let State::Up(heard) = &mut socket.state {
-            *heard = now.instant;
-        }
-        if Medium::of_msg_type(kind).is_some() {
+        let is_media = Medium::of_msg_type(kind).is_some();
+        socket.heard(now.instant, is_media);
+        if is_media {
             // A test server of Zoom's never answers the media handshake and just sends.
             if greeting && run.conn != Conn::Signaling {
                 self.up(now, run, "media without an answer to the handshake".into());
@@ -329,7 +267,6 @@ impl Link {
             return;
         }
         self.up(now, run, String::new());
-        self.signaling_up_since = Some(now.instant);
         self.signaling_up_unix_ms = now.unix_ms;
         let urls = message.media_server.as_ref().and_then(|server| server.get("server_urls"));
         let share = self.media.iter().any(|m| m.medium == Medium::Share);
@@ -342,9 +279,8 @@ impl Link {
             let because = match checked {
                 Some(Ok(url)) => {
                     medium.url = Some(url);
-                    medium.socket.failures = 0;
                     if !medium.given_up {
-                        medium.socket.state = State::Waiting(now.instant);
+                        medium.socket.dial_at_once(now.instant);
                     }
                     continue;
                 }
@@ -378,8 +314,7 @@ impl Link {
 
     fn up(&mut self, now: Now, run: RunId, how: String) {
         let Some(socket) = self.current(run) else { return };
-        socket.state = State::Up(now.instant);
-        socket.failures = 0;
+        socket.up(now.instant);
         self.outputs.push_back(Output::Report(Report::Connected(run, how)));
         // Media flow only after this; Zoom's library sends one after every media handshake.
         if run.conn != Conn::Signaling && self.signaling.is_up() {
@@ -419,8 +354,7 @@ impl Link {
 
     /// Whether signaling has been up for longer than news of its last interruption takes.
     fn signaling_is_settled(&self, now: Now) -> bool {
-        let settled = |since: Instant| now.instant.saturating_duration_since(since) >= self.settings.timing.suspicious;
-        self.signaling.is_up() && self.signaling_up_since.is_some_and(settled)
+        self.signaling.is_settled(now.instant, self.settings.timing.suspicious)
     }
 
     /// Closes signaling and dials it anew. Media go on until then, or are closed too.
@@ -435,8 +369,7 @@ impl Link {
                 self.outputs.push_back(Output::Report(Report::Lost(run, because.to_owned())));
             }
         }
-        self.signaling.failures = 0;
-        self.signaling.state = State::Waiting(now.instant);
+        self.signaling.dial_at_once(now.instant);
         if close_media == CloseMedia::Now {
             for index in 0..self.media.len() {
                 self.drop_medium(index, because);
@@ -450,11 +383,10 @@ impl Link {
         let suspicious = self.settings.timing.suspicious;
         for index in 0..self.media.len() {
             if matches!(self.media[index].medium, Medium::Audio | Medium::Video)
-                && let State::Up(heard) = self.media[index].socket.state
-                && now.instant.saturating_duration_since(heard) >= suspicious
+                && self.media[index].socket.is_silent(now.instant, suspicious)
             {
                 self.drop_medium(index, because);
-                self.media[index].socket.state = State::Waiting(now.instant);
+                self.media[index].socket.dial_at_once(now.instant);
             }
         }
     }
@@ -489,7 +421,7 @@ impl Link {
                     let because = format!("no answer to the handshake within {} s", timing.handshake.as_secs());
                     self.refused(now, run, because, Refusal::Other);
                 }
-                State::Up(_) => {
+                State::Up { .. } => {
                     self.outputs.push_back(Output::Close(run));
                     self.lost(now, run, format!("nothing received for {} s", timing.watchdog.as_secs()));
                 }
@@ -497,12 +429,17 @@ impl Link {
                 State::Idle | State::Dialling => {}
             }
         }
-        if self.sockets().any(Socket::is_up) {
+        self.watch_alone(now);
+        self.end_if_due(now);
+    }
+
+    fn watch_alone(&mut self, now: Now) {
+        let timing = self.settings.timing;
+        if self.sockets().any(|socket| socket.serves(now.instant, &timing)) {
             self.alone_since = None;
         } else {
             self.alone_since.get_or_insert(now.instant);
         }
-        self.end_if_due(now);
     }
 
     fn dial(&mut self, conn: Conn) {
@@ -551,27 +488,6 @@ enum CloseMedia {
     Now,
     /// Once signaling is up again: until then they may still deliver.
     Later,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
-    Duplicate,
-    NotAvailable,
-    Other,
-}
-
-impl Refusal {
-    /// By the words, since the same number means different things in the two numberings.
-    fn of(reason: &str) -> Self {
-        let reason = reason.to_ascii_lowercase().replace(['_', '-'], " ");
-        if reason.contains("duplicate") || reason.contains("connection exist") {
-            Self::Duplicate
-        } else if reason.contains("not support") {
-            Self::NotAvailable
-        } else {
-            Self::Other
-        }
-    }
 }
 
 fn is_media_interrupted(event: &Value) -> bool {

@@ -56,7 +56,7 @@ pub enum Input<'a> {
     Opened(RunId),
     /// A socket could not be opened.
     Failed(RunId, String),
-    /// A message came: its type ([`message::peek_type`]) and its bytes.
+    /// A message came: its type ([`peek_type`](crate::protocol::message::peek_type)) and its bytes.
     Received(RunId, i64, &'a [u8]),
     /// A socket is closed, and how that was seen.
     Closed(RunId, String),
@@ -66,7 +66,7 @@ pub enum Input<'a> {
     Interrupted(i64),
     /// `rtms_stopped` came.
     StopEvent(Option<i64>),
-    /// [`Link::deadline`] is reached.
+    /// [`Link::deadline`](super::Link::deadline) is reached.
     Tick,
 }
 
@@ -143,6 +143,8 @@ pub struct Timing {
     pub watchdog: Duration,
     /// After this long without any connection the stream is over. Zoom gives up after 60 to 65 s.
     pub give_up: Duration,
+    /// A connection that is lost before it is this old was hardly one: the next attempt waits.
+    pub stable: Duration,
     /// How long is waited for the sockets to be closed by Zoom once the stream is said to be over.
     pub drain: Duration,
     /// How long the state TERMINATING may last.
@@ -158,6 +160,7 @@ impl Default for Timing {
             handshake: Duration::from_secs(10),
             watchdog: Duration::from_secs(65),
             give_up: Duration::from_secs(120),
+            stable: Duration::from_secs(5),
             drain: Duration::from_secs(3),
             terminating: Duration::from_secs(30),
             suspicious: Duration::from_secs(3),

@@ -2,6 +2,7 @@ use super::*;
 use crate::ids::{MeetingId, StreamId};
 use crate::protocol::server_urls::AllowedHosts;
 use serde_json::json;
+use std::time::Duration;
 
 /// A link in virtual time, with a script of what Zoom does.
 struct Bench {
@@ -385,4 +386,37 @@ fn media_wait_for_signaling() {
     let signaling = dialled(&zoom.input(Input::Closed(runs[0], "1006".into())))[0];
     assert!(dialled(&zoom.input(Input::Closed(runs[1], "1006".into()))).is_empty());
     assert_eq!(dialled(&zoom.accept(signaling)).iter().map(|run| run.conn).collect::<Vec<_>>(), [AUDIO]);
+}
+
+#[test]
+fn a_server_that_accepts_and_closes_is_dialled_ever_more_slowly_and_given_up() {
+    let mut zoom = Bench::new(&[], &["meeting_uuid"]);
+    let mut run = zoom.first();
+    let mut attempts = Vec::new();
+    let ended = loop {
+        attempts.push(zoom.now.as_millis());
+        zoom.accept(run);
+        let mut outputs = zoom.input(Input::Closed(run, "close 1000".into()));
+        while dialled(&outputs).is_empty() && ended(&outputs).is_none() {
+            outputs = zoom.wait();
+        }
+        match dialled(&outputs)[..] {
+            [again] => run = again,
+            _ => break ended(&outputs),
+        }
+    };
+    assert_eq!(attempts[..6], [0, 0, 500, 1500, 3500, 6500], "the first attempt at once, then within seconds");
+    assert_eq!(ended.map(|ended| ended.source), Some(EndSource::Unreachable));
+    assert_eq!(zoom.now, Timing::default().give_up);
+}
+
+#[test]
+fn a_connection_that_served_is_dialled_at_once_each_time() {
+    let mut zoom = Bench::new(&[], &["meeting_uuid"]);
+    let mut run = zoom.first();
+    for _ in 0..60 {
+        zoom.accept(run);
+        zoom.now += Timing::default().stable;
+        run = dialled(&zoom.input(Input::Closed(run, "1006".into())))[0];
+    }
 }

@@ -172,13 +172,13 @@ fn jittering_silence_is_not_taken_for_repeats() {
 
 #[test]
 fn the_first_packet_starts_exactly_at_its_time() {
-    for first in [0, 1, 30, 45, 5000] {
+    for first in [0, 1, 30, GAP_MS, 5000] {
         let mut track = Track::default();
         track.push(first, &[7; 320]);
         let (out, summary) = track.finish(first + 1000);
         assert_eq!(out.iter().position(|&s| s == 7), Some(first as usize * 16));
         assert_eq!(summary.length as i64, (first + 1000) * 16);
-        assert_eq!(summary.gaps.len(), 1 + usize::from(first >= 45));
+        assert_eq!(summary.gaps.len(), 1 + usize::from(first >= GAP_MS));
     }
 }
 

@@ -1,0 +1,91 @@
+//! What is known of one stream id: its recordings so far, and which of them an event is about.
+
+use crate::capture::Command;
+use crate::ids::MeetingId;
+use crate::journal::Journal;
+use crate::output::{Folder, Manifest};
+use crate::protocol::event::Started;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// A stream. Its state is held while an event about it is being made durable.
+#[derive(Default)]
+pub(super) struct Stream {
+    /// The ordinal of its newest recording; 0 if there is none.
+    pub(super) ordinal: u32,
+    /// Start events up to this time (Zoom's, Unix ms) have had their effect.
+    pub(super) until_ts: i64,
+    live: Option<Live>,
+    /// Its recordings that can still be deleted.
+    pub(super) recordings: Vec<Known>,
+}
+
+/// A stream that is being captured.
+pub(super) struct Live {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) journal: Journal,
+    /// Zoom's time of the newest start event; a stop event from before it is about an earlier recording.
+    pub(super) since_ts: i64,
+    /// The key and the identity that its handshakes are signed with.
+    pub(super) identity: (&'static str, MeetingId),
+}
+
+impl Live {
+    /// Whether a start event is about another meeting than the one that is being recorded. Which key it comes under may
+    /// differ; then nobody can say.
+    pub(super) fn is_of_another(&self, started: &Started) -> bool {
+        self.identity.0 == started.id_key && self.identity.1 != started.id
+    }
+}
+
+/// A recording of the stream.
+pub(super) struct Known {
+    pub(super) ordinal: u32,
+    /// Zoom's time of its start event.
+    pub(super) since_ts: i64,
+    pub(super) state: State,
+}
+
+pub(super) enum State {
+    /// Captured, rendered or uploaded; the token tells it that consent was withdrawn.
+    Unfinished(CancellationToken),
+    /// In the bucket.
+    Published(Published),
+    /// Deleted, or on the way there.
+    Withdrawn,
+}
+
+/// Where a recording that is over was published, and the least that a manifest says of it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Published {
+    /// Its folder in the bucket.
+    pub folder: Folder,
+    /// Who and when, without what was recorded: what stays if it is deleted.
+    pub manifest: Box<Manifest>,
+}
+
+impl Stream {
+    /// The capture that runs, if one does.
+    pub(super) fn live(&mut self) -> Option<&mut Live> {
+        self.live.as_mut().filter(|live| !live.commands.is_closed())
+    }
+
+    /// A recording is begun or picked up; `withdrawn` tells it that consent was withdrawn.
+    pub(super) fn add(&mut self, ordinal: u32, since_ts: i64, withdrawn: CancellationToken) {
+        self.ordinal = self.ordinal.max(ordinal);
+        self.until_ts = self.until_ts.max(since_ts);
+        self.recordings.push(Known { ordinal, since_ts, state: State::Unfinished(withdrawn) });
+    }
+
+    pub(super) fn go_live(&mut self, live: Option<Live>) {
+        self.live = live;
+    }
+
+    pub(super) fn note_published(&mut self, ordinal: u32, published: Published) {
+        for known in self.recordings.iter_mut().filter(|known| known.ordinal == ordinal) {
+            if !matches!(known.state, State::Withdrawn) {
+                known.state = State::Published(published.clone());
+            }
+        }
+    }
+}
