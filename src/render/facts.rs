@@ -11,7 +11,7 @@ use crate::output::{StopReason, StopSource};
 use crate::protocol::event::{Event, Started};
 use crate::protocol::message::Medium;
 use crate::timeline::Span;
-use crate::timeline::clock::Clock;
+use crate::timeline::clock::{Clock, Place};
 use std::collections::BTreeMap;
 
 /// A connection that is lost this shortly before the end was closed because of it.
@@ -145,8 +145,14 @@ impl Facts {
         let of = |medium: Medium| {
             let until_end = self.lost.get(&medium).map(|&since| (since, self.last_t_ms));
             let ended = self.down.iter().filter(|(of, ..)| *of == medium).map(|&(_, from, to)| (from, to));
-            let span = |(from, to)| Span::new(clock.pts(self.zooms_time(from)), clock.pts(self.zooms_time(to)));
-            ended.chain(until_end).map(span).filter(|span| span.ms() > 0).collect()
+            let places = |(from, to)| (self.zooms_time(from), self.zooms_time(to));
+            // However soon it was back, what was on its way is lost; within a cut pause nothing was.
+            let matters = |(from, to): &(Timestamp, Timestamp)| {
+                clock.pts(*from) < clock.pts(*to) || clock.place(*from) != Place::Paused
+            };
+            let span =
+                |(from, to)| Span::new(clock.pts(from), clock.pts(to).max(Pts(clock.pts(from).0.saturating_add(1))));
+            ended.chain(until_end).map(places).filter(matters).map(span).collect()
         };
         Down { transcript: of(Medium::Transcript), chat: of(Medium::Chat) }
     }
