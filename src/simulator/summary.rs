@@ -82,7 +82,7 @@ pub struct MediumSummary {
 /// Something said or written, or what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// When it became due to be sent, but for the time that saying it takes.
+    /// Its timestamp; a correction has that of what it corrects.
     pub timestamp_ms: i64,
     /// The text; empty for a deletion.
     pub text: String,
