@@ -2,6 +2,10 @@
 //!
 //! A variable that is empty counts as absent. A secret may be given as a file: `ZOOM_CLIENT_SECRET_FILE` and so on.
 
+mod rest;
+
+pub use rest::{RestConfig, RestartPolicy};
+
 use crate::protocol::message::{AudioStreams, Medium};
 use crate::protocol::server_urls::AllowedHosts;
 use crate::timeline::clock::PausePolicy;
@@ -117,6 +121,10 @@ pub struct Config {
     pub video_fps: u32,
     /// How files are made.
     pub render: RenderConfig,
+    /// How Zoom's REST API is asked.
+    pub rest: RestConfig,
+    /// When a stream that ended in trouble is started again.
+    pub restart: RestartPolicy,
     /// How logs are written.
     pub log_format: LogFormat,
 }
@@ -168,24 +176,8 @@ impl Config {
     /// Every mistake, each with its variable and what was expected.
     pub fn from_env(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
         let mut env = Env { env, mistakes: Vec::new() };
-        let app = env.credentials(
-            &["ZOOM_CLIENT_ID", "ZM_CLIENT_ID", "ZM_RTMS_CLIENT", "ZOOM_APP_CLIENT_ID", "ZOOM_RTMS_CLIENT_ID"],
-            &["ZOOM_CLIENT_SECRET", "ZM_CLIENT_SECRET", "ZM_RTMS_SECRET", "ZOOM_APP_CLIENT_SECRET"],
-            "of the Zoom app, from its page App Credentials",
-        );
-        let sdk_key = env.text("ZOOM_VIDEO_SDK_KEY");
-        let sdk_secret = env.secret(&["ZOOM_VIDEO_SDK_SECRET"]);
-        let video_sdk = match (sdk_key, sdk_secret) {
-            (Some(id), Some(secret)) => Some(Credentials { id, secret }),
-            (None, None) => None,
-            _ => {
-                env.mistake(
-                    "ZOOM_VIDEO_SDK_KEY",
-                    "is used together with ZOOM_VIDEO_SDK_SECRET; one of them is not set",
-                );
-                None
-            }
-        };
+        let app = env.app();
+        let video_sdk = env.video_sdk();
         let secret_token = env.secret(&[
             "ZOOM_SECRET_TOKEN",
             "WEBHOOK_SECRET_TOKEN",
@@ -198,9 +190,15 @@ impl Config {
         }
         let host = env.parsed("HOST", "an IP address", IpAddr::from([0, 0, 0, 0]));
         let port = env.parsed("PORT", "a port number", 3000);
+        let allowed_hosts = env.allowed_hosts();
         let config = Self {
+            rest: RestConfig::read(&mut env, app.as_ref(), video_sdk.as_ref(), &allowed_hosts),
+            restart: env.choice(
+                "ZOOM_RESTART",
+                &[("auto", RestartPolicy::Auto), ("on", RestartPolicy::On), ("off", RestartPolicy::Off)],
+            ),
             video_sdk,
-            allowed_hosts: AllowedHosts::new(&env.text("ZOOM_ALLOWED_HOSTS").unwrap_or_else(|| ".zoom.us".into())),
+            allowed_hosts,
             allow_unsigned: env.choice("ZOOM_ALLOW_UNSIGNED", &[("false", false), ("true", true)]),
             listen: SocketAddr::new(host, port),
             webhook_path: env.path("WEBHOOK_PATH", "/webhook"),
@@ -282,6 +280,34 @@ impl Env<'_> {
             }
         }
         None
+    }
+
+    fn app(&mut self) -> Option<Credentials> {
+        self.credentials(
+            &["ZOOM_CLIENT_ID", "ZM_CLIENT_ID", "ZM_RTMS_CLIENT", "ZOOM_APP_CLIENT_ID", "ZOOM_RTMS_CLIENT_ID"],
+            &["ZOOM_CLIENT_SECRET", "ZM_CLIENT_SECRET", "ZM_RTMS_SECRET", "ZOOM_APP_CLIENT_SECRET"],
+            "of the Zoom app, from its page App Credentials",
+        )
+    }
+
+    fn video_sdk(&mut self) -> Option<Credentials> {
+        self.pair("ZOOM_VIDEO_SDK_KEY", "ZOOM_VIDEO_SDK_SECRET")
+    }
+
+    fn allowed_hosts(&self) -> AllowedHosts {
+        AllowedHosts::new(&self.text("ZOOM_ALLOWED_HOSTS").unwrap_or_else(|| ".zoom.us".into()))
+    }
+
+    /// Both or none.
+    fn pair(&mut self, id_name: &str, secret_name: &str) -> Option<Credentials> {
+        match (self.text(id_name), self.secret(&[secret_name])) {
+            (Some(id), Some(secret)) => Some(Credentials { id, secret }),
+            (None, None) => None,
+            _ => {
+                self.mistake(id_name, format_args!("is used together with {secret_name}; one of them is not set"));
+                None
+            }
+        }
     }
 
     fn credentials(&mut self, ids: &[&str], secrets: &[&str], whose: &str) -> Option<Credentials> {

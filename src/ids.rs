@@ -78,6 +78,17 @@ impl Product {
     }
 }
 
+/// Reads a product's name from a command line.
+///
+/// # Errors
+/// What was expected.
+pub fn parse_product(text: &str) -> Result<Product, String> {
+    [Product::Meeting, Product::Webinar, Product::Session, Product::ContactCenter, Product::Phone]
+        .into_iter()
+        .find(|product| product.as_str() == text)
+        .ok_or_else(|| format!("{text:?} is none of meeting, webinar, session, contact_center, phone"))
+}
+
 /// The name of a recording's folder in the spool: the stream id made safe for a path.
 ///
 /// Letters, digits, `-` and `_` stand for themselves. An id with anything else, or over 64 bytes, is cut and gets a

@@ -41,6 +41,7 @@ pub mod output;
 pub mod protocol;
 pub mod recorder;
 pub mod render;
+pub mod rest;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;

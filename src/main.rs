@@ -3,13 +3,14 @@
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use rtms_recorder::capture::Dialer;
-use rtms_recorder::config::{Config, LogFormat, RenderConfig};
+use rtms_recorder::config::{Config, LogFormat, RenderConfig, RestConfig};
 use rtms_recorder::events::server;
 use rtms_recorder::ffmpeg::{self, Ffmpeg};
+use rtms_recorder::ids::Product;
 use rtms_recorder::recorder::spool::{self, Spool};
 use rtms_recorder::recorder::{self, Recorder};
 use rtms_recorder::store::{Store, Uploader, uploader};
-use rtms_recorder::{render, simulator, telemetry, verify};
+use rtms_recorder::{render, rest, simulator, telemetry, verify};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,8 +19,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit status for wrong settings (EX_USAGE of sysexits.h).
 const EXIT_USAGE: u8 = 64;
-/// Exit status for a spool that is in use (EX_TEMPFAIL).
-const EXIT_IN_USE: u8 = 75;
+/// Exit status for a spool that is in use, and for a Zoom that has trouble (EX_TEMPFAIL).
+const EXIT_LATER: u8 = 75;
 
 /// Records Zoom Realtime Media Streams into files in your own bucket.
 ///
@@ -49,6 +50,13 @@ enum Command {
         out: PathBuf,
     },
     Verify(verify::Args),
+    /// Start, stop, pause or resume a stream by Zoom's REST API.
+    ///
+    /// Settings come from environment variables: ZOOM_CLIENT_ID names the app; ZOOM_ACCOUNT_ID, ZOOM_REST_CLIENT_ID and
+    /// ZOOM_REST_CLIENT_SECRET say with what to ask; the README lists them. Zoom answers before anything has happened; its
+    /// events tell the rest. Exit status: 0 Zoom will do it, 1 Zoom refuses, 75 Zoom cannot be reached or has trouble, 64
+    /// wrong settings.
+    Rtms(rest::Args),
 }
 
 #[tokio::main]
@@ -65,6 +73,7 @@ async fn main() -> ExitCode {
         Command::Simulate(args) => simulate(*args).await,
         Command::Render { journal, out } => render_journal(journal, out).await,
         Command::Verify(args) => verify(args).await,
+        Command::Rtms(args) => control_rtms(args).await,
     };
     done.unwrap_or_else(|err| {
         eprintln!("rtms-recorder: {err:#}");
@@ -95,7 +104,7 @@ async fn serve() -> anyhow::Result<ExitCode> {
     let spool = match Spool::open(&config.spool_dir) {
         Err(err @ spool::Error::InUse { .. }) => {
             eprintln!("rtms-recorder: {err}");
-            return Ok(ExitCode::from(EXIT_IN_USE));
+            return Ok(ExitCode::from(EXIT_LATER));
         }
         spool => spool?,
     };
@@ -217,4 +226,28 @@ async fn verify(args: verify::Args) -> anyhow::Result<ExitCode> {
         }
         Err(err) => Err(err.into()),
     }
+}
+
+async fn control_rtms(args: rest::Args) -> anyhow::Result<ExitCode> {
+    if args.participant.is_some() && !matches!(args.product, Product::Meeting | Product::Webinar) {
+        eprintln!("rtms-recorder: --participant is for meetings and webinars");
+        return Ok(ExitCode::from(EXIT_USAGE));
+    }
+    let config = match RestConfig::from_env(&env, args.product) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            eprintln!("rtms-recorder: {mistakes}");
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
+    Ok(match rest::command(args, config).await? {
+        Ok(done) => {
+            println!("{done}");
+            ExitCode::SUCCESS
+        }
+        Err(err) => {
+            eprintln!("rtms-recorder: {err}");
+            if err.is_retryable() { ExitCode::from(EXIT_LATER) } else { ExitCode::FAILURE }
+        }
+    })
 }

@@ -296,6 +296,8 @@ fn plan(spool: &Path) -> PublishPlan {
             product: Product::Meeting,
             ids: Ids::default(),
             previous: None,
+            continues: None,
+            continued_by: None,
             started_at,
             zero_at: None,
             ended_at: None,

@@ -6,7 +6,7 @@
 //! as a JSON Schema; readers ignore fields that they do not know.
 
 use super::time::{rfc3339, rfc3339_option};
-use super::{Object, StopReason};
+use super::{Folder, Object, StopReason};
 use crate::ids::{Product, RecordingId, StreamId, UserId};
 use crate::media::{Gap, GapCause, Pts, Timestamp, TrackKey};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -36,6 +36,12 @@ pub struct Manifest {
     /// The recording of the same stream that was published before this one began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<RecordingId>,
+    /// The recording of the same meeting that this one goes on from: its stream ended in trouble.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Neighbour>,
+    /// The recording of the same meeting that goes on from this one, whose stream ended in trouble.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continued_by: Option<Neighbour>,
     /// When the stream started, by its start event.
     #[serde(with = "rfc3339")]
     pub started_at: Timestamp,
@@ -70,6 +76,17 @@ pub struct Manifest {
     /// Set if the recording was deleted; then there are no objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<Deleted>,
+}
+
+/// Another recording of the same meeting. It may not be published yet, or never.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// Its stream.
+    pub stream_id: StreamId,
+    /// The recording.
+    pub recording_id: RecordingId,
+    /// Its folder, relative to the storage URL.
+    pub folder: Folder,
 }
 
 /// The program that made a recording.
@@ -273,6 +290,12 @@ mod tests {
                 ..Ids::default()
             },
             previous: None,
+            continues: Some(Neighbour {
+                stream_id: StreamId::new("fedcba9876543210fedcba9876543210"),
+                recording_id: RecordingId::new(&StreamId::new("fedcba9876543210fedcba9876543210"), 1),
+                folder: Folder::try_from("2026/11/20/092500Z-85746065432-fedcba98".to_owned()).expect("a folder"),
+            }),
+            continued_by: None,
             started_at: Timestamp(1_795_167_000_123),
             zero_at: Some(Timestamp(1_795_167_002_040)),
             ended_at: Some(Timestamp(1_795_170_602_000)),
@@ -366,7 +389,7 @@ mod tests {
             changed.as_object_mut().unwrap().remove(field);
             let optional = ["meeting_uuid", "meeting_id", "operator_id", "zero_at", "ended_at", "stop_reason"]
                 .contains(&field.as_str())
-                || ["incomplete_because", "notes"].contains(&field.as_str());
+                || ["incomplete_because", "notes", "continues"].contains(&field.as_str());
             let (schema, parsed) = (
                 check(&serde_json::to_vec(&changed).unwrap()).is_ok(),
                 Manifest::from_json(&serde_json::to_vec(&changed).unwrap()).is_ok(),

@@ -11,6 +11,7 @@
 //! - Starting up finishes what an earlier run left.
 
 mod recording;
+mod restart;
 pub mod spool;
 mod stream;
 mod withdraw;
@@ -19,7 +20,7 @@ pub use stream::Published;
 
 use crate::capture::{Command, Dialer};
 use crate::clock;
-use crate::config::{Config, Credentials};
+use crate::config::{Config, Credentials, RestConfig};
 use crate::events::{Delivery, NotTaken, Receiver};
 use crate::ids::{Product, RecordingId, StreamId};
 use crate::journal::Disk;
@@ -31,6 +32,7 @@ use crate::protocol::server_urls::AllowedHosts;
 use crate::render;
 use crate::store::Uploader;
 use recording::Recording;
+use restart::Restarts;
 use serde_json::Value;
 use spool::{Done, Folder, Left, Spool};
 use std::collections::HashMap;
@@ -62,6 +64,8 @@ pub struct Settings {
     pub timing: Timing,
     /// How files are made.
     pub render: render::Settings,
+    /// By what streams are started again that ended in trouble; none if they are not.
+    pub rest: Option<RestConfig>,
 }
 
 impl Settings {
@@ -80,6 +84,7 @@ impl Settings {
             media: config.media.iter().map(|&medium| (medium, media_params(medium, wanted))).collect(),
             timing: Timing::default(),
             render: render::Settings::from(&config.render),
+            rest: config.restarts().then(|| config.rest.clone()),
         }
     }
 
@@ -107,6 +112,7 @@ struct Shared {
     ffmpeg: crate::ffmpeg::Ffmpeg,
     uploader: Uploader,
     renders: Semaphore,
+    restarts: Restarts,
     /// The state of a stream is held while an event about it is being made durable.
     streams: Mutex<HashMap<StreamId, Arc<tokio::sync::Mutex<Stream>>>>,
     tasks: TaskTracker,
@@ -126,6 +132,8 @@ impl Recorder {
         uploader: Uploader,
     ) -> Result<Self, anyhow::Error> {
         let left = spool.left()?;
+        let folders = left.iter().map(|(Left::Unfinished(folder) | Left::Done(folder, _))| folder);
+        let restarts = Restarts::new(settings.rest.clone(), folders)?;
         let recorder = Self {
             shared: Arc::new(Shared {
                 settings,
@@ -135,6 +143,7 @@ impl Recorder {
                 ffmpeg,
                 uploader,
                 renders: Semaphore::new(RENDERS),
+                restarts,
                 streams: Mutex::default(),
                 tasks: TaskTracker::new(),
                 cancel: CancellationToken::new(),

@@ -37,11 +37,13 @@ pub(super) struct Recording {
     folder: Folder,
     /// Consent was withdrawn.
     withdrawn: CancellationToken,
+    /// It is known whether the stream was started again: the manifest may be written.
+    settled: CancellationToken,
 }
 
 impl Recording {
     pub(super) fn new(shared: Arc<Shared>, started: Started, folder: Folder, withdrawn: CancellationToken) -> Self {
-        Self { shared, started, folder, withdrawn }
+        Self { shared, started, folder, withdrawn, settled: CancellationToken::new() }
     }
 
     /// Begins a recording. Once this returns, a crash does not lose it.
@@ -49,6 +51,7 @@ impl Recording {
         let link = self.link()?;
         let body = String::from_utf8(delivery.body.to_vec())?;
         let journal = self.open_journal(delivery.received_ms, body).await?;
+        self.shared.restarts.begins(&self.started, &self.folder).await?;
         tracing::info!(
             recording = %self.folder.id(), product = self.started.stream.product.as_str(),
             meeting_id = self.started.meeting_id, server = %self.started.signaling_url, "recording started"
@@ -86,7 +89,7 @@ impl Recording {
         let closed = read::chunks(&self.folder.journal())?.last().map_or(0, |chunk| chunk.number);
         self.spawn(|recording| async move {
             let (_writer, progress) = watch::channel(Progress { closed, ended: true });
-            recording.render_and_publish(progress).await;
+            tokio::join!(recording.restart(None), recording.render_and_publish(progress));
             recording.withdraw_if_told().await;
         });
         Ok(None)
@@ -106,6 +109,7 @@ impl Recording {
             since_ts: self.started.event_ts,
             identity: (self.started.id_key, self.started.id.clone()),
         };
+        self.shared.restarts.runs(&self.started, self.folder.id());
         self.spawn(|recording| async move { recording.capture(link, journal, inbox).await });
         live
     }
@@ -185,6 +189,11 @@ impl Recording {
                 ),
                 None => tracing::info!("sockets dropped; the recording goes on at the next start"),
             }
+            self.shared.restarts.is_over(&self.started, self.folder.id());
+            match summary.ended {
+                Some(_) => self.restart(Some(reason)).await,
+                None => self.settled.cancel(),
+            }
         };
         tokio::join!(Box::pin(capture), self.render_and_publish(progress));
         self.withdraw_if_told().await;
@@ -201,8 +210,21 @@ impl Recording {
     }
 
     async fn publish(self, plan: PublishPlan) {
-        self.unless_stopped(Box::pin(self.publish_plan(plan))).await;
+        tokio::join!(self.restart(None), self.unless_stopped(Box::pin(self.publish_plan(plan))));
         self.withdraw_if_told().await;
+    }
+
+    /// Starts the stream again if it ended in trouble, or goes on with what an earlier run was at.
+    async fn restart(&self, ended: Option<StopReason>) {
+        let restarts = &self.shared.restarts;
+        let work = async {
+            match ended {
+                Some(reason) => restarts.after(&self.started, &self.folder, reason).await,
+                None => restarts.resume(&self.started, &self.folder).await,
+            }
+        };
+        self.unless_stopped(Box::pin(work)).await;
+        self.settled.cancel();
     }
 
     /// Drops `work` if the recorder is shut down or consent is withdrawn.
@@ -270,7 +292,9 @@ impl Recording {
         Ok(plan)
     }
 
-    async fn publish_plan(&self, plan: PublishPlan) {
+    async fn publish_plan(&self, mut plan: PublishPlan) {
+        self.settled.cancelled().await;
+        self.folder.links().tell(&mut plan.manifest);
         let objects = plan.files.len();
         let published = match self.shared.uploader.publish(&plan, &|_| {}, &self.shared.cancel).await {
             Ok(published) => published,

@@ -6,12 +6,14 @@
 //! | `journal/` | what was received |
 //! | `render/` | work in progress; made again from the journal at any time |
 //! | `out/` | finished files with `plan.json`, once they are complete; what remains to be done is to publish them |
+//! | `links.json` | which recordings of the same meeting come before and after it, and what came of starting its stream again |
 //! | `withdrawn` | consent was withdrawn: all of it is to be deleted, here and in the bucket, whatever else is there |
 //! | `done.json` | the recording is over and everything else is gone. Kept for [`REMEMBER`], so that an event that comes late does not start it again |
 //!
 //! Files appear by rename after fsync, so each is whole or absent.
 
 use super::Published;
+use super::restart::Links;
 use crate::clock;
 use crate::ids::{RecordingId, StreamId};
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,7 @@ pub const REMEMBER: Duration = Duration::from_secs(24 * 3600);
 
 const DONE: &str = "done.json";
 const WITHDRAWN: &str = "withdrawn";
+const LINKS: &str = "links.json";
 
 /// Why the spool cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -209,6 +212,16 @@ impl Folder {
         fs::create_dir_all(&self.dir).map_err(failed("creating", &self.dir))?;
         self.write("start.json", body)?;
         remove_file(&self.dir.join(DONE))
+    }
+
+    /// What ties it to other recordings of its meeting.
+    pub(super) fn links(&self) -> Links {
+        self.read_json(LINKS).unwrap_or_default()
+    }
+
+    /// Keeps that, durably.
+    pub(super) fn keep_links(&self, links: &Links) -> Result<(), Error> {
+        self.write(LINKS, &serde_json::to_vec(links).expect("plain values are JSON"))
     }
 
     /// Notes durably that consent was withdrawn.

@@ -233,6 +233,8 @@ impl Facts {
             product: started.stream.product,
             ids: ids(started),
             previous: recording_id.previous(),
+            continues: None,
+            continued_by: None,
             started_at: Timestamp(started.event_ts),
             zero_at: None,
             ended_at,

@@ -1,8 +1,8 @@
 //! The command line of `rtms-recorder simulate`.
 
 use super::script::{self, Cut, Size, Span};
-use super::{Binary, Credentials, Duplicates, Error, Progress, Quirks, Script, Settings, Summary, Webhooks};
-use crate::ids::Product;
+use super::{Binary, Credentials, Duplicates, Error, Progress, Quirks, Rest, Script, Settings, Summary, Webhooks};
+use crate::ids::{Product, parse_product};
 use crate::protocol::message::Medium;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -71,6 +71,20 @@ pub struct Args {
     /// Reason given at the end (6: meeting ended, 8: consent revoked)
     #[arg(long, value_name = "N", default_value_t = 6, help_heading = "The meeting")]
     pub stop_reason: i64,
+
+    /// Answer REST calls there (127.0.0.1:3100); a stream that is started by one is a new stream of its meeting
+    #[arg(long, value_name = "ADDR", help_heading = "REST")]
+    pub rest: Option<SocketAddr>,
+    /// Answer the first calls with these in turn: 401, 429, 500, 2308, 2310, 3000, 3001, 4711, 202
+    /// for a promise that is not kept, or 200 for no failure
+    #[arg(long, value_name = "N,...", value_delimiter = ',', requires = "rest", help_heading = "REST")]
+    pub rest_fail: Vec<u16>,
+    /// How long a token is good
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = script::parse_duration, help_heading = "REST")]
+    pub rest_token_life: Duration,
+    /// How long a meeting goes on after its stream has ended, unless with reason 6
+    #[arg(long, value_name = "TIME", default_value = "30", value_parser = script::parse_duration, help_heading = "REST")]
+    pub rest_wait: Duration,
 
     /// Nobody's camera is on; repeatable
     #[arg(long, value_name = "SPAN", value_parser = script::parse_span, help_heading = "The script")]
@@ -170,13 +184,6 @@ pub struct Args {
     pub jitter: u16,
 }
 
-fn parse_product(text: &str) -> Result<Product, String> {
-    [Product::Meeting, Product::Webinar, Product::Session, Product::ContactCenter, Product::Phone]
-        .into_iter()
-        .find(|product| product.as_str() == text)
-        .ok_or_else(|| format!("{text:?} is none of meeting, webinar, session, contact_center, phone"))
-}
-
 impl Args {
     /// The settings of a run.
     pub fn settings(&self) -> Settings {
@@ -221,6 +228,12 @@ impl Args {
                 size_changes: args.size_change,
             },
             stop_reason: args.stop_reason,
+            rest: args.rest.map(|listen| Rest {
+                listen,
+                failures: args.rest_fail,
+                token_life: args.rest_token_life,
+                wait: args.rest_wait,
+            }),
             duplicates: args.duplicates,
             binary: args.binary,
             keepalive: args.keepalive,

@@ -7,6 +7,7 @@ use super::server::Registry;
 use super::summary::{MeetingSummary, WebhookAnswer};
 use super::text::{GUEST, GUEST_LEAVES_MS, PEOPLE, TURN_MS, speaker};
 use super::webhooks::{Hooks, Kind, body};
+use crate::rest;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 const SHOW_EVERY: Duration = Duration::from_millis(250);
 /// How long clients may take to read what they were sent before the end.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// The stop reason of a stream that was stopped by REST.
+const USER_TRIGGERED: i64 = 2;
 
 enum Action {
     Cut(Cut),
@@ -32,12 +36,12 @@ enum Action {
 /// Plays one meeting to its end.
 pub(super) async fn play(meeting: Arc<Meeting>, hooks: Arc<Hooks>, registry: Registry) -> MeetingSummary {
     let settings = meeting.settings.clone();
-    sleep(settings.stagger * meeting.index as u32).await;
+    sleep(meeting.stagger).await;
     let clock = *meeting.start();
     registry.add(&meeting);
     let mut posts = Posts::new(&meeting, &hooks);
     if settings.webhooks.stop_before_start {
-        posts.post(Kind::Stopped, clock.now(), settings.stop_reason, 1);
+        posts.post(Kind::Stopped, clock.now(), meeting.stop_reason, 1);
         posts.finish().await;
     }
     posts.post(Kind::Started, clock.epoch_ms, 0, 1 + settings.webhooks.duplicates);
@@ -71,7 +75,7 @@ pub(super) async fn play(meeting: Arc<Meeting>, hooks: Arc<Hooks>, registry: Reg
 /// Does what the script says until the meeting ends; gives the stop reason.
 async fn follow(meeting: &Arc<Meeting>, clock: &Clock, posts: &mut Posts) -> i64 {
     let settings = &meeting.settings;
-    let stagger_ms = settings.stagger.as_secs_f64() * 1000.0 * settings.speed * meeting.index as f64;
+    let stagger_ms = meeting.stagger.as_secs_f64() * 1000.0 * settings.speed;
     let mut actions = script(meeting).into_iter().peekable();
     loop {
         let action_at = actions.peek().map(|(at, _)| clock.instant(*at));
@@ -99,6 +103,16 @@ async fn follow(meeting: &Arc<Meeting>, clock: &Clock, posts: &mut Posts) -> i64
             meeting.end_at(clock.position());
             return 20;
         }
+        let ordered = meeting.state().ordered.pop_front();
+        match ordered {
+            Some(rest::Action::Stop) => {
+                meeting.end_at(clock.position());
+                return USER_TRIGGERED;
+            }
+            Some(rest::Action::Pause) => pause(meeting),
+            Some(rest::Action::Resume) => resume(meeting),
+            Some(rest::Action::Start) | None => {}
+        }
         if let Some((at, stop_reason)) = meeting.deadline()
             && at <= Instant::now()
         {
@@ -111,23 +125,15 @@ async fn follow(meeting: &Arc<Meeting>, clock: &Clock, posts: &mut Posts) -> i64
         }
         while let Some((_, action)) = actions.next_if(|(at, _)| *at <= clock.position()) {
             match action {
-                Action::End => return settings.stop_reason,
+                Action::End => return meeting.stop_reason,
                 Action::FailOver => {
                     meeting.fail_over();
                     posts.post(Kind::Started, clock.now(), 0, 1);
                 }
                 Action::Cut(cut) => meeting.cut(cut.target),
                 Action::Interrupt => meeting.interrupt(),
-                Action::Pause => {
-                    let mut state = meeting.state();
-                    meeting.set_session(&mut state, 3, None);
-                    meeting.set_stream(&mut state, 5, 0);
-                }
-                Action::Resume => {
-                    let mut state = meeting.state();
-                    meeting.set_session(&mut state, 4, None);
-                    meeting.set_stream(&mut state, 6, 0);
-                }
+                Action::Pause => pause(meeting),
+                Action::Resume => resume(meeting),
                 Action::Event(mut event) => {
                     event["timestamp"] = clock.now().into();
                     meeting.event(event);
@@ -135,6 +141,18 @@ async fn follow(meeting: &Arc<Meeting>, clock: &Clock, posts: &mut Posts) -> i64
             }
         }
     }
+}
+
+fn pause(meeting: &Meeting) {
+    let mut state = meeting.state();
+    meeting.set_session(&mut state, 3, None);
+    meeting.set_stream(&mut state, 5, 0);
+}
+
+fn resume(meeting: &Meeting) {
+    let mut state = meeting.state();
+    meeting.set_session(&mut state, 4, None);
+    meeting.set_stream(&mut state, 6, 0);
 }
 
 /// Everything that happens, in order.

@@ -29,6 +29,9 @@ const NOTICED: Duration = Duration::from_secs(1);
 const SIGNALING_WINDOW: Duration = Duration::from_secs(60);
 const MEDIA_WINDOW: Duration = Duration::from_secs(65);
 
+/// The stop reason of a meeting that is over.
+pub(super) const MEETING_ENDED: i64 = 6;
+
 /// The reason given to a media handshake without signaling. Zoom's is not known.
 pub(super) const NO_SIGNALING: &str = "INVALID_RTMS_STREAM_ID: no signaling connection";
 
@@ -38,6 +41,10 @@ pub(super) struct Meeting {
     pub(super) settings: Arc<Settings>,
     pub(super) material: Arc<Material>,
     pub(super) stream_id: String,
+    /// How long after the first one it begins.
+    pub(super) stagger: Duration,
+    /// Why it ends, if nothing comes in between.
+    pub(super) stop_reason: i64,
     pub(super) meeting_id: String,
     pub(super) session_id: String,
     pub(super) length_ms: i64,
@@ -64,11 +71,33 @@ impl Meeting {
         server: &Server,
         progress: &Progress,
     ) -> Arc<Self> {
-        let stream_id = uuid::Uuid::new_v4().simple().to_string();
         // Base64 with the characters that break paths and URLs.
         let mut id = *uuid::Uuid::new_v4().as_bytes();
         id[..3].copy_from_slice(&[0x01, 0xbf, 0xbf]);
         let meeting_id = base64_simd::STANDARD.encode_to_string(id);
+        let stagger = settings.stagger * index as u32;
+        Self::stream(index, meeting_id, stagger, settings.stop_reason, settings, material, server.bases(), progress)
+    }
+
+    /// A new stream of the same meeting, which lasts until the meeting ends.
+    pub(super) fn again(&self) -> Arc<Self> {
+        let Self { index, settings, material, progress, .. } = self;
+        let (id, bases) = (self.meeting_id.clone(), self.bases.clone());
+        Self::stream(*index, id, Duration::ZERO, MEETING_ENDED, settings, material, bases, progress)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "two callers, both above")]
+    fn stream(
+        index: usize,
+        meeting_id: String,
+        stagger: Duration,
+        stop_reason: i64,
+        settings: &Arc<Settings>,
+        material: &Arc<Material>,
+        bases: Vec<String>,
+        progress: &Progress,
+    ) -> Arc<Self> {
+        let stream_id = uuid::Uuid::new_v4().simple().to_string();
         let summary = MeetingSummary {
             index,
             stream_id: stream_id.clone(),
@@ -81,6 +110,8 @@ impl Meeting {
             settings: settings.clone(),
             material: material.clone(),
             stream_id,
+            stagger,
+            stop_reason,
             meeting_id,
             session_id: uuid::Uuid::new_v4().simple().to_string(),
             length_ms,
@@ -92,9 +123,14 @@ impl Meeting {
             clock: OnceLock::new(),
             end_ms: AtomicI64::new(length_ms),
             generation: AtomicUsize::new(0),
-            bases: server.bases(),
+            bases,
             state: Mutex::new(State { buffer_data: true, session_state: 1, summary, ..State::default() }),
         })
+    }
+
+    /// The meeting's number.
+    pub(super) fn number(&self) -> String {
+        (90_000_000_000_u64 + self.index as u64).to_string()
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

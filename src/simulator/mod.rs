@@ -28,6 +28,7 @@ mod meeting;
 mod params;
 mod progress;
 mod replay;
+mod rest;
 mod script;
 mod server;
 mod signaling;
@@ -40,8 +41,9 @@ mod webhooks;
 
 pub use args::{Args, command};
 pub use progress::Progress;
+pub use rest::Rest;
 pub use script::{Cut, Script, Size, Span, Target};
-pub use summary::{Line, Loss, MediumSummary, MeetingSummary, Summary, WebhookAnswer};
+pub use summary::{Line, Loss, MediumSummary, MeetingSummary, RestCall, Summary, WebhookAnswer};
 
 use crate::ids::Product;
 use crate::protocol::message::Medium;
@@ -186,6 +188,8 @@ pub struct Settings {
     pub script: Script,
     /// The reason given at the end.
     pub stop_reason: i64,
+    /// The REST side, if there is to be one.
+    pub rest: Option<Rest>,
     /// What becomes of second connections.
     pub duplicates: Duplicates,
     /// In which frames JSON is sent.
@@ -223,6 +227,7 @@ impl Settings {
             journal: None,
             script: Script::default(),
             stop_reason: 6,
+            rest: None,
             duplicates: Duplicates::default(),
             binary: Binary::default(),
             keepalive: Duration::from_secs(10),
@@ -286,6 +291,7 @@ pub async fn run(settings: Settings, progress: Progress) -> Result<Summary, Erro
     let settings = Arc::new(settings);
     let material = Arc::new(material::Material::prepare(&settings, &progress).await?);
     let server = server::Server::bind(&settings, &progress).await?;
+    let mut desk = rest::Desk::open(&settings, server.registry(), &progress).await?;
     let hooks = Arc::new(webhooks::Hooks::new(&settings, &progress)?);
     if settings.webhooks.validate {
         hooks.validate().await?;
@@ -293,25 +299,45 @@ pub async fn run(settings: Settings, progress: Progress) -> Result<Summary, Erro
     let mut drivers = tokio::task::JoinSet::new();
     for index in 0..settings.meetings {
         let meeting = meeting::Meeting::new(index, &settings, &material, &server, &progress);
+        if let Some(desk) = &desk {
+            desk.add(&meeting);
+        }
         let (hooks, server) = (hooks.clone(), server.registry());
         drivers.spawn(driver::play(meeting, hooks, server));
     }
     progress.begin(&settings, material.length_ms(&settings));
     let mut meetings = Vec::new();
-    while let Some(done) = drivers.join_next().await {
-        match done {
-            Ok(meeting) => meetings.push(meeting),
-            Err(failed) => progress.note(&format!("a meeting's task failed: {failed}")),
+    loop {
+        let patience = desk.as_ref().map_or(Duration::ZERO, rest::Desk::patience);
+        let next = async {
+            match &mut desk {
+                Some(desk) => desk.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(done) = drivers.join_next() => match done {
+                Ok(meeting) => meetings.push(meeting),
+                Err(failed) => progress.note(&format!("a meeting's task failed: {failed}")),
+            },
+            Some(again) = next => {
+                drivers.spawn(driver::play(again, hooks.clone(), server.registry()));
+            }
+            () = tokio::time::sleep(patience), if drivers.is_empty() => break,
         }
     }
     progress.end();
-    meetings.sort_by_key(|m| m.index);
+    meetings.sort_by_key(|m| (m.index, m.start_ms));
     if let Some(error) = meetings.first().and_then(|m| m.error.clone())
         && meetings.iter().all(|m| m.error.is_some())
     {
         return Err(Error::Refused(error));
     }
-    Ok(Summary { meetings })
+    let rest = match desk {
+        Some(desk) => desk.close().await,
+        None => Vec::new(),
+    };
+    Ok(Summary { meetings, rest })
 }
 
 fn check(settings: &Settings) -> Result<(), Error> {

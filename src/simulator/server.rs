@@ -31,6 +31,10 @@ impl Registry {
         self.map().remove(&meeting.stream_id);
     }
 
+    pub(super) fn holds(&self, meeting: &Meeting) -> bool {
+        self.map().contains_key(&meeting.stream_id)
+    }
+
     fn map(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Meeting>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

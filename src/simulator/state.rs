@@ -4,8 +4,9 @@
 use super::feed::{Feed, Made};
 use super::summary::{Line, MeetingSummary};
 use crate::protocol::message::Medium;
+use crate::rest::Action;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -82,6 +83,8 @@ pub(super) struct State {
     pub(super) windows: BTreeMap<Option<Medium>, Window>,
     /// The client has asked for the end.
     pub(super) close_requested: bool,
+    /// What was asked for by REST and is yet to be done.
+    pub(super) ordered: VecDeque<Action>,
     /// When the interrupted event is to be posted.
     pub(super) interrupted_at: Option<Instant>,
     pub(super) summary: MeetingSummary,

@@ -10,6 +10,18 @@ use std::fmt;
 pub struct Summary {
     /// In the order of their start.
     pub meetings: Vec<MeetingSummary>,
+    /// Calls of the REST API.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rest: Vec<RestCall>,
+}
+
+/// One call of the REST API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RestCall {
+    /// What was asked for.
+    pub call: String,
+    /// The HTTP status of the answer.
+    pub status: u16,
 }
 
 /// One meeting. Times named `_ms` are Unix milliseconds of media time, as in the messages' timestamps, unless they
@@ -133,6 +145,9 @@ impl fmt::Display for Summary {
         const SHOWN: usize = 5;
         for meeting in self.meetings.iter().take(SHOWN) {
             writeln!(f, "{meeting}")?;
+        }
+        for RestCall { call, status } in &self.rest {
+            writeln!(f, "REST: {call}: answered {status}")?;
         }
         if self.meetings.len() <= SHOWN {
             return Ok(());

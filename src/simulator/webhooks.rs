@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// The account of everything that is played.
+pub(super) const ACCOUNT: &str = "acSimulator1";
+
 /// Zoom counts a later answer as none.
 const DEADLINE: Duration = Duration::from_secs(3);
 
@@ -211,19 +214,18 @@ pub(super) fn body(meeting: &Meeting, kind: Kind, event_ts: i64, stop_reason: i6
             ids["server_urls"] = meeting.signaling_url().into();
             if matches!(settings.product, Product::Meeting | Product::Webinar) {
                 ids["operator_id"] = "opSimulator1".into();
-                ids["meeting_id"] = (90_000_000_000_u64 + meeting.index as u64).to_string().into();
+                ids["meeting_id"] = meeting.number().into();
                 ids["is_original_host"] = true.into();
             }
         }
         Kind::Stopped => ids["stop_reason"] = stop_reason.into(),
         Kind::Interrupted => {}
     }
-    let account = "acSimulator1";
     let payload = if settings.webhooks.nested {
-        json!({"account_id": account, "object": ids})
+        json!({"account_id": ACCOUNT, "object": ids})
     } else {
         if kind == Kind::Started {
-            ids["account_id"] = account.into();
+            ids["account_id"] = ACCOUNT.into();
         }
         ids
     };

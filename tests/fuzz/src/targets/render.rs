@@ -21,6 +21,9 @@ use tracks::{EarlierZero, Ready, Tracks, Whole};
 #[path = "../../../../src/render/facts.rs"]
 mod facts;
 #[allow(dead_code)]
+#[path = "../../../../src/render/encoding.rs"]
+mod encoding;
+#[allow(dead_code)]
 #[path = "../../../../src/render/items.rs"]
 mod items;
 #[allow(dead_code)]
@@ -32,6 +35,9 @@ mod sound;
 #[allow(dead_code)]
 #[path = "../../../../src/render/tracks.rs"]
 mod tracks;
+#[allow(dead_code)]
+#[path = "../../../../src/render/unusable.rs"]
+mod unusable;
 
 /// In place of the renderer's own, for the parts that are not run here.
 #[derive(Debug)]
