@@ -141,6 +141,11 @@ impl Object {
         }
     }
 
+    /// Whether it is large, and read seldom.
+    pub fn is_media(&self) -> bool {
+        matches!(self, Self::Recording | Self::Audio | Self::Participant { .. } | Self::Screenshare | Self::Journal)
+    }
+
     /// What a browser is told that it is.
     pub fn content_type(&self) -> &'static str {
         match self {

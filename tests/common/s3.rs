@@ -45,6 +45,7 @@ pub(crate) struct Seen {
     /// The key, without the bucket.
     pub(crate) key: String,
     pub(crate) query: String,
+    pub(crate) headers: hyper::HeaderMap,
     /// What was answered; 0 if nothing was.
     pub(crate) status: u16,
 }
@@ -182,6 +183,7 @@ async fn answer(
         method: request.method().clone(),
         key: path.strip_prefix(BUCKET).unwrap_or(path).trim_start_matches('/').to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
+        headers: request.headers().clone(),
         status: 0,
     };
     let (fault, index) = {

@@ -200,7 +200,7 @@ impl Uploader {
         let sent_bytes = AtomicU64::new(0);
         let files = plan.files.iter().map(|file| {
             let (ledger, sent_bytes) = (&ledger, &sent_bytes);
-            self.publish_file(&plan.folder, file, ledger, sent_bytes, on_progress, cancel)
+            self.publish_file(plan, file, ledger, sent_bytes, on_progress, cancel)
         });
         let objects = try_join_all(files).await?;
         let manifest = Manifest { objects, ..plan.manifest.clone() };
@@ -210,15 +210,16 @@ impl Uploader {
 
     async fn publish_file(
         &self,
-        folder: &Folder,
+        plan: &PublishPlan,
         file: &PlannedFile,
         ledger: &Ledger,
         sent_bytes: &AtomicU64,
         on_progress: OnProgress<'_>,
         cancel: &CancellationToken,
     ) -> Result<StoredObject, Error> {
-        let key = folder.key(&file.object);
-        let (name, attempt) = (file.object.name(), || self.put_once(&key, file, ledger, on_progress));
+        let key = plan.folder.key(&file.object);
+        let recording = plan.manifest.recording_id.as_str();
+        let (name, attempt) = (file.object.name(), || self.put_once(&key, file, recording, ledger, on_progress));
         let (stored, was_there) = self.persist(Work::Upload, &name, &key, on_progress, cancel, attempt).await?;
         let size_bytes = stored.size_bytes;
         if !was_there {
@@ -241,6 +242,7 @@ impl Uploader {
         &self,
         key: &str,
         file: &PlannedFile,
+        recording: &str,
         ledger: &Ledger,
         on_progress: OnProgress<'_>,
     ) -> Result<(Stored, bool), StoreError> {
@@ -255,7 +257,7 @@ impl Uploader {
         let on_sent = |sent_bytes, size_bytes| {
             on_progress(Progress::Sending { object, sent_bytes, size_bytes });
         };
-        let attributes = Attributes::from(object);
+        let attributes = Attributes { recording: Some(recording), ..Attributes::from(object) };
         let stored = self.store.put_file_watched(key, &file.path, attributes, &on_sent).await?;
         if version != self::version(&file.path).await? {
             let path = file.path.clone();
