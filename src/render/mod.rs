@@ -14,6 +14,7 @@ mod assemble;
 mod encoding;
 mod facts;
 mod items;
+mod keep;
 mod pictures;
 mod sound;
 mod tracks;
@@ -76,9 +77,9 @@ pub struct Job {
     pub spool: PathBuf,
     /// Its journal.
     pub journal: PathBuf,
-    /// For work in progress; emptied first and removed in the end.
+    /// For work in progress; emptied first and removed in the end, whatever that is.
     pub work: PathBuf,
-    /// For the finished files; emptied first.
+    /// For the finished files.
     pub out: PathBuf,
 }
 
@@ -149,9 +150,13 @@ pub async fn run(
 ) -> Result<PublishPlan, Error> {
     let mut zero = None;
     loop {
-        let attempt = Attempt::new(settings, ffmpeg, job, permits, zero).await?;
-        match attempt.run(&mut progress).await? {
-            Ok(plan) => return Ok(plan),
+        let attempt = async { Attempt::new(settings, ffmpeg, job, permits, zero).await?.run(&mut progress).await };
+        // Boxed, for it is large.
+        let attempted = Box::pin(attempt).await;
+        // What has failed is not to hold the room that the next attempt, or the journal, may be short of.
+        let removed = remove(&job.work).await;
+        match attempted? {
+            Ok(plan) => return removed.map(|()| plan),
             Err(EarlierZero(earlier)) => {
                 tracing::info!("sound from before the first picture arrived late; rendering starts again");
                 zero = Some(earlier);
@@ -227,12 +232,17 @@ fn digest(path: &Path) -> Result<(u64, String), Error> {
     Ok((size, hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
+/// In the directory of an attempt: the files that need nothing more.
+const FINISHED: &str = "finished";
+
 /// One rendering from the first chunk on.
 struct Attempt<'a> {
     settings: &'a Settings,
     ffmpeg: &'a Ffmpeg,
     job: &'a Job,
     permits: &'a Semaphore,
+    /// Ours alone: a child that has outlived a recorder that was killed knows another one.
+    work: PathBuf,
     tracks: Tracks,
     sound: Encoder,
     camera: Option<PictureFile>,
@@ -249,7 +259,8 @@ impl<'a> Attempt<'a> {
     ) -> Result<Self, Error> {
         // Only files of our own are removed: `render --out` may name a directory that holds others.
         remove(&job.work).await?;
-        for dir in [&job.work, &job.out] {
+        let work = job.work.join(uuid::Uuid::new_v4().simple().to_string());
+        for dir in [&work.join(FINISHED), &job.out] {
             tokio::fs::create_dir_all(dir).await.map_err(Error::io("creating", dir))?;
         }
         Ok(Self {
@@ -257,6 +268,7 @@ impl<'a> Attempt<'a> {
             ffmpeg,
             job,
             permits,
+            work,
             tracks: Tracks::new(settings, zero),
             sound: Encoder::new(),
             camera: None,
@@ -317,10 +329,10 @@ impl<'a> Attempt<'a> {
     }
 
     async fn write(&mut self, ready: Ready, is_last: bool) -> Result<(), Error> {
-        let sound = self.job.work.join("audio.m4a");
+        let sound = self.work.join("audio.m4a");
         self.sound.write(self.ffmpeg, &sound, self.settings.audio_bitrate, &ready.sound).await?;
         for (user, pieces) in &ready.participants {
-            sound::append_to_file(&sound::participant_file(&self.job.work, user), pieces).await?;
+            sound::append_to_file(&sound::participant_file(&self.work, user), pieces).await?;
         }
         let (width, height) = self.settings.canvas;
         for (file, name, frames) in
@@ -330,7 +342,7 @@ impl<'a> Attempt<'a> {
                 continue;
             }
             if file.is_none() {
-                *file = Some(PictureFile::create(&self.job.work.join(name), Size { width, height }).await?);
+                *file = Some(PictureFile::create(&self.work.join(name), Size { width, height }).await?);
             }
             let Some(file) = file else { continue };
             file.write(self.ffmpeg, frames, is_last).await?;
@@ -391,8 +403,8 @@ impl<'a> Attempt<'a> {
         let duration_ms = end.0.max(0).unsigned_abs();
         let made = assemble::Made { has_sound, participants, camera, share, duration_ms };
         let bitrate = self.settings.audio_bitrate;
-        let mut files = assemble::run(self.ffmpeg, &self.job.work, &self.job.out, &made, bitrate).await?;
-        remove(&self.job.work).await?;
+        let (finished, out) = (self.work.join(FINISHED), &self.job.out);
+        let mut files = assemble::run(self.ffmpeg, &self.work, &finished, out, &made, bitrate).await?;
         remarks.extend(unusable::remarks(&unusable));
         let timeline = Timeline {
             schema_version: timeline::SCHEMA_VERSION,
@@ -408,9 +420,11 @@ impl<'a> Attempt<'a> {
             pauses,
             connections,
         };
-        let path = self.job.out.join(Object::Timeline.name());
+        let path = finished.join(Object::Timeline.name());
         tokio::fs::write(&path, timeline.to_json()).await.map_err(Error::io("writing", &path))?;
+        let path = out.join(Object::Timeline.name());
         files.push(PlannedFile { object: Object::Timeline, path, duration_ms: None, codec: None });
+        keep::keep(&finished, &files).await?;
 
         let started = facts.started().ok_or(Error::NoStart)?;
         let mut manifest = facts.manifest(&self.job.recording_id, started);
