@@ -180,7 +180,8 @@ async fn killed_before_it_had_noted_the_end_it_knows_from_the_stop_event() {
     let stop = text.find("rtms_stopped").expect("the stop event");
     let end = stop + text[stop..].find('\n').expect("a line") + 1;
     assert!(text.contains(r#""note":"ended""#), "the end was noted");
-    let before: String = text[..end].lines().filter(|line| !line.contains("ended")).flat_map(|line| [line, "\n"]).collect();
+    let before: String =
+        text[..end].lines().filter(|line| !line.contains("ended")).flat_map(|line| [line, "\n"]).collect();
     std::fs::remove_file(&last.path).expect("it is there");
     std::fs::write(journal.join(format!("{:08}.ndjson.open", last.number)), before).expect("a file");
 

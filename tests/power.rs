@@ -166,7 +166,9 @@ async fn while_it_is_rendered_and_uploaded() {
     let recorder = home.start().await;
     until("all but one object is in the bucket", || {
         let written = server.written();
-        ["recording.mp4", "timeline.json", "participants/"].iter().all(|name| written.iter().any(|key| key.contains(name)))
+        ["recording.mp4", "timeline.json", "participants/"]
+            .iter()
+            .all(|name| written.iter().any(|key| key.contains(name)))
     })
     .await;
     power_off(recorder, &home, &platter);
@@ -188,5 +190,9 @@ async fn while_it_is_rendered_and_uploaded() {
     let recorder = home.start().await;
     recorder.wait_for("found ffmpeg").await;
     assert_eq!(home.spool_files(), [format!("{}/done.json", sent.stream_id)]);
-    assert_eq!(server.written().iter().filter(|key| key.ends_with("manifest.json")).count(), 1, "it is not published again");
+    assert_eq!(
+        server.written().iter().filter(|key| key.ends_with("manifest.json")).count(),
+        1,
+        "it is not published again"
+    );
 }

@@ -87,7 +87,9 @@ impl Recording {
                 let journal = self.open_journal(clock::unix_ms(), first).await?;
                 return Ok(Some(self.go_live(link, journal)));
             }
-            (JournalState::Running | JournalState::Empty, Err(err)) => Some(format!("the stream cannot be joined again: {err:#}")),
+            (JournalState::Running | JournalState::Empty, Err(err)) => {
+                Some(format!("the stream cannot be joined again: {err:#}"))
+            }
             (JournalState::Old, _) => Some("the recorder was down for longer than Zoom holds a stream".to_owned()),
         };
         if let Some(why) = gone {

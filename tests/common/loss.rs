@@ -80,11 +80,16 @@ pub(crate) fn told(recording: &Recording, sent: &MeetingSummary) -> usize {
             );
             assert!(!recording.manifest.complete, "{:#?}", recording.manifest);
         }
-        let near_gap = |at: f64| gaps.iter().any(|gap| (at - gap.0 as f64).abs() < NEAR_MS || (at - gap.1 as f64).abs() < NEAR_MS);
+        let near_gap =
+            |at: f64| gaps.iter().any(|gap| (at - gap.0 as f64).abs() < NEAR_MS || (at - gap.1 as f64).abs() < NEAR_MS);
         for at in found {
             // A beep or a flash that a gap cuts in two sets in again behind it.
             let is_sent = expected.iter().any(|sent| (sent - at).abs() <= measure::TOLERANCE_MS);
-            assert!(is_sent || near_gap(at), "{track} has a mark at {at} ms that was not sent: {expected:.0?}\n{:#?}", recording.manifest);
+            assert!(
+                is_sent || near_gap(at),
+                "{track} has a mark at {at} ms that was not sent: {expected:.0?}\n{:#?}",
+                recording.manifest
+            );
         }
     }
     lost
