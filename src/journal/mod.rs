@@ -23,6 +23,7 @@
 //!   journal itself as soon as the disk takes something again. Events and notes are never dropped.
 //! - Only the last line of an open chunk can be torn. A reader passes over it; opening the journal again cuts it off.
 
+mod files;
 pub mod note;
 pub mod read;
 mod write;

@@ -2,11 +2,12 @@
 //!
 //! Whoever appends takes a lock for the time of a copy into memory, and no task ever waits for a file.
 
+use super::files::{close_leftovers, create, sync_dir};
 use super::note::Note;
-use super::read::{self, Chunk};
+use super::read::Chunk;
 use super::{CHUNK_AGE, CHUNK_BYTES, EVENT, Error, FLUSH_EVERY, PENDING_BYTES, SYNC_EVERY};
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -127,6 +128,23 @@ enum Sync {
     },
 }
 
+/// Without its threads the recorder would take in media and lose all of it: it ends, and its next start goes on.
+struct OrAbort;
+
+impl OrAbort {
+    fn watch(self, work: impl FnOnce()) {
+        work();
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for OrAbort {
+    fn drop(&mut self) {
+        tracing::error!("a thread of the journal panicked; the process ends, so that its next start can go on");
+        std::process::abort();
+    }
+}
+
 impl Disk {
     /// Starts the threads.
     ///
@@ -136,19 +154,22 @@ impl Disk {
         let shared = Arc::new(Shared { state: Mutex::default(), bell: Condvar::new() });
         let (to_sync, syncs) = mpsc::channel();
         let writer = Arc::clone(&shared);
-        thread::Builder::new().name("journal-write".into()).spawn(move || write_loop(&writer, &to_sync))?;
-        thread::Builder::new().name("journal-sync".into()).spawn(move || sync_loop(&syncs))?;
+        let work = move || OrAbort.watch(|| write_loop(&writer, &to_sync));
+        thread::Builder::new().name("journal-write".into()).spawn(work)?;
+        thread::Builder::new().name("journal-sync".into()).spawn(move || OrAbort.watch(|| sync_loop(&syncs)))?;
         Ok(Self { _guard: Arc::new(Guard(Arc::clone(&shared))), shared })
     }
 
     /// Opens the journal in `dir`, new or left by an earlier run, and writes `first` into it, durably.
     ///
-    /// A torn last line is cut off and chunks left open are closed. Blocks for a few fsyncs.
+    /// A torn last line is cut off and chunks left open are closed. If this process has the same journal open still, that
+    /// one is closed first. Blocks for a few fsyncs.
     ///
     /// # Errors
     /// When the directory or a file in it cannot be made durable; nothing may be claimed recorded then.
     pub fn open(&self, dir: &Path, t_ms: i64, first: &str) -> Result<Journal, Error> {
         fs::create_dir_all(dir).map_err(Error::new("creating", dir))?;
+        self.end(dir);
         let closed = close_leftovers(dir)?;
         let mut lines = Vec::with_capacity(first.len() + 64);
         push_line(&mut lines, t_ms, EVENT, first.as_bytes(), Form::Json);
@@ -183,6 +204,24 @@ impl Disk {
         });
         state.journals.insert(slot.id, Arc::clone(&slot));
         Ok(Journal { slot, disk: self.clone() })
+    }
+}
+
+impl Disk {
+    /// Ends the journal in `dir` if it is being written: whoever did has gone without a word.
+    fn end(&self, dir: &Path) {
+        let slot = lock(&self.shared.state).journals.values().find(|slot| slot.dir == dir).cloned();
+        if let Some(slot) = slot {
+            let (done, wait) = oneshot::channel();
+            {
+                let mut pending = lock(&slot.pending);
+                pending.waiters.push(done);
+                pending.ending = true;
+            }
+            self.ring();
+            // Whether it could be made durable is logged where it is done.
+            wait.blocking_recv().ok();
+        }
     }
 }
 
@@ -458,29 +497,6 @@ fn sync_loop(syncs: &mpsc::Receiver<Sync>) {
             }
         }
     }
-}
-
-/// Cuts torn tails off and closes what an earlier run left open. Returns the number of the last chunk.
-fn close_leftovers(dir: &Path) -> Result<u32, Error> {
-    let chunks = read::chunks(dir)?;
-    for chunk in chunks.iter().filter(|chunk| chunk.open) {
-        let bytes = chunk.read()?;
-        let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
-        let file = OpenOptions::new().write(true).open(&chunk.path).map_err(Error::new("opening", &chunk.path))?;
-        file.set_len(whole as u64)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&chunk.path, Chunk::path(dir, chunk.number, false)))
-            .map_err(Error::new("closing", &chunk.path))?;
-    }
-    Ok(chunks.last().map_or(0, |chunk| chunk.number))
-}
-
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create_new(true).open(path)
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })?.sync_all()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,6 +1,6 @@
 //! What a recording consists of in the bucket: the names of its objects and the manifest that commits it.
 //!
-//! [`key`] owns every key and content type, so that hostile names are dealt with in one place. [`manifest`] owns
+//! [`key`] owns every key and content type, [`template`] the folders, so that hostile names are dealt with in one place. [`manifest`] owns
 //! `manifest.json`. Making the files is left to `render`, putting them into the bucket to `store`.
 //!
 //! Pure: no clock, no task, no socket, no file.
@@ -10,9 +10,11 @@
 pub mod key;
 pub mod manifest;
 mod stop_reason;
+pub mod template;
 mod time;
 pub mod timeline;
 
 pub use key::{Folder, Object};
 pub use manifest::Manifest;
 pub use stop_reason::{StopReason, StopSource};
+pub use template::Template;

@@ -4,12 +4,12 @@
 
 use super::spool::{Done, Folder, write_durably};
 use super::stream::Live;
-use super::{Published, Shared, withdraw};
+use super::{Published, Shared, Unfinished, withdraw};
 use crate::capture;
 use crate::clock;
 use crate::events::Delivery;
 use crate::journal::{self, Journal, Note, Progress, read};
-use crate::output::{StopReason, StopSource};
+use crate::output::{self, Manifest, StopReason, StopSource};
 use crate::protocol::event::{Event, Started};
 use crate::protocol::link::{EndSource, Link, Now, Settings as LinkSettings};
 use crate::protocol::message::Identity;
@@ -19,6 +19,7 @@ use crate::store::uploader::PublishPlan;
 use anyhow::Context;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,9 @@ use tracing::Instrument;
 /// Waits between attempts at rendering; the last one repeats.
 const RENDER_AGAIN: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(60)];
+
+/// Why a recording ended that was told to.
+const SHUTDOWN: &str = "shutdown";
 
 /// After a longer silence than this a stream is not joined again. Zoom gives up after 60 to 65 s; clocks may be adjusted.
 const HELD_BY_ZOOM: Duration = Duration::from_secs(180);
@@ -60,7 +64,7 @@ impl Recording {
     }
 
     /// Goes on where an earlier run stopped. Returns how to reach the capture, if the stream is joined again.
-    pub(super) async fn resume(self) -> anyhow::Result<Option<Live>> {
+    pub(super) async fn resume(self, unfinished: Unfinished) -> anyhow::Result<Option<Live>> {
         if self.folder.is_withdrawn() {
             self.spawn(|recording| async move { recording.withdraw().await });
             return Ok(None);
@@ -71,26 +75,32 @@ impl Recording {
         }
         let folder = self.folder.clone();
         let state = tokio::task::spawn_blocking(move || state_of(&folder.journal())).await??;
-        let gone = match (state, self.link()) {
-            (JournalState::Ended, _) => None,
-            (JournalState::Stopped(reason), _) => {
+        let join = || match unfinished {
+            Unfinished::Join => self.link().context("the stream cannot be joined again"),
+            Unfinished::End => Err(anyhow::anyhow!("the recorder was told to finish, not to record")),
+        };
+        let gone = match state {
+            JournalState::Ended => None,
+            JournalState::Stopped(reason) => {
                 let note = Note::Ended { source: EndSource::Event.as_str().to_owned(), reason };
                 self.open_journal(clock::unix_ms(), note.to_json()).await?.close().await?;
                 None
             }
-            (JournalState::Running | JournalState::Empty, Ok(link)) => {
-                tracing::info!(stream_id = %self.started.stream.stream_id, "joining again a stream that an earlier run recorded");
-                let first = match state {
-                    JournalState::Empty => String::from_utf8(self.folder.start_event()?)?,
-                    _ => Note::Resumed.to_json(),
-                };
-                let journal = self.open_journal(clock::unix_ms(), first).await?;
-                return Ok(Some(self.go_live(link, journal)));
+            JournalState::Running | JournalState::Empty => {
+                if let JournalState::Empty = state {
+                    let start = String::from_utf8(self.folder.start_event()?)?;
+                    self.open_journal(clock::unix_ms(), start).await?.close().await?;
+                }
+                match join() {
+                    Ok(link) => {
+                        tracing::info!(stream_id = %self.started.stream.stream_id, "joining again a stream that an earlier run recorded");
+                        let journal = self.open_journal(clock::unix_ms(), Note::Resumed.to_json()).await?;
+                        return Ok(Some(self.go_live(link, journal)));
+                    }
+                    Err(err) => Some(format!("{err:#}")),
+                }
             }
-            (JournalState::Running | JournalState::Empty, Err(err)) => {
-                Some(format!("the stream cannot be joined again: {err:#}"))
-            }
-            (JournalState::Old, _) => Some("the recorder was down for longer than Zoom holds a stream".to_owned()),
+            JournalState::Old => Some("the recorder was down for longer than Zoom holds a stream".to_owned()),
         };
         if let Some(why) = gone {
             tracing::warn!(stream_id = %self.started.stream.stream_id, why, "finishing what an earlier run recorded");
@@ -125,11 +135,20 @@ impl Recording {
         live
     }
 
+    /// Works in a task of its own. A panic is a bug of ours that costs the task, and the recording is picked up again from what
+    /// it has in the spool.
     fn spawn<F: Future<Output = ()> + Send + 'static>(self, work: impl FnOnce(Self) -> F) {
         let span = tracing::info_span!("recording", id = %self.folder.id());
-        let tasks = self.shared.tasks.clone();
+        let (shared, folder) = (Arc::clone(&self.shared), self.folder.clone());
+        let tasks = shared.tasks.clone();
         // Boxed at once: it is large, and a worker's stack is not.
-        tasks.spawn(Box::pin(work(self)).instrument(span));
+        let work = Box::pin(work(self));
+        let watched = async move {
+            if tokio::spawn(work.in_current_span()).await.is_err_and(|err| err.is_panic()) {
+                shared.after_panic(folder).await;
+            }
+        };
+        tasks.spawn(watched.instrument(span));
     }
 
     fn link(&self) -> anyhow::Result<Link> {
@@ -173,11 +192,16 @@ impl Recording {
 
     /// Captures and renders until the stream has ended, then publishes.
     async fn capture(self, link: Link, journal: Journal, commands: mpsc::Receiver<capture::Command>) {
-        let cancel = self.shared.cancel.clone();
+        let drain = self.shared.drain.clone();
         let progress = journal.progress();
         let capture = async {
-            let summary = capture::run(link, &self.shared.dialer, &journal, commands, cancel.clone()).await;
-            let safe = if summary.ended.is_some() { journal.close().await } else { journal.sync().await };
+            let summary = capture::run(link, &self.shared.dialer, &journal, commands, drain).await;
+            let finish = summary.ended.is_none() && self.shared.finish.load(Ordering::SeqCst);
+            if finish {
+                journal.note(clock::unix_ms(), &Note::Ended { source: SHUTDOWN.into(), reason: None });
+            }
+            let over = summary.ended.is_some() || finish;
+            let safe = if over { journal.close().await } else { journal.sync().await };
             if let Err(err) = safe {
                 tracing::error!(err = %err, "the end of the journal may not survive a power loss");
             }
@@ -198,6 +222,7 @@ impl Recording {
                     unparsed = summary.unparsed,
                     "stream ended"
                 ),
+                None if finish => tracing::info!("sockets dropped; the recording ends here"),
                 None => tracing::info!("sockets dropped; the recording goes on at the next start"),
             }
             self.shared.restarts.is_over(&self.started, self.folder.id());
@@ -251,9 +276,16 @@ impl Recording {
 
     /// Deletes all of it.
     async fn withdraw(&self) {
-        let (folder, manifest) = render::bare(self.folder.id(), &self.started);
+        let (folder, manifest) = self.bare();
+        // Finished files may have gone up under another template.
+        let folder = read_plan(&self.folder).map_or(folder, |plan| plan.folder);
         let published = Published { folder, manifest: Box::new(manifest) };
         withdraw::run(&self.shared, &self.folder, &published, self.done(published.clone())).await;
+    }
+
+    /// Where it goes in the bucket, and a manifest without what was recorded.
+    fn bare(&self) -> (output::Folder, Manifest) {
+        render::bare(&self.shared.settings.render.key_template, self.folder.id(), &self.started)
     }
 
     fn done(&self, published: Published) -> Done {
@@ -318,7 +350,7 @@ impl Recording {
                 return;
             }
         };
-        let (_, manifest) = render::bare(self.folder.id(), &self.started);
+        let (_, manifest) = self.bare();
         let over = Published { folder: plan.folder, manifest: Box::new(manifest) };
         let done = self.done(over.clone());
         let spool_folder = self.folder.clone();

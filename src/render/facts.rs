@@ -205,13 +205,17 @@ impl Facts {
                 "RECORDER_DOWN",
                 "The recorder was down for longer than Zoom holds a stream.",
             )),
+            ("shutdown", None) => Some(StopReason::of_recorder(
+                "RECORDER_STOPPED",
+                "The recorder was told to stop and to finish what it had (SHUTDOWN=finish).",
+            )),
             (_, Some((_, code))) => Some(StopReason::new(code.or(reason), StopSource::Event)),
             ("", None) => None,
             (_, None) => Some(StopReason::new(reason, StopSource::Signaling)),
         };
         let ended_at = match self.stop_event {
             Some((event_ts, _)) => Some(Timestamp(event_ts)),
-            None if source == "down" => None,
+            None if matches!(source, "down" | "shutdown") => None,
             None => self.ended_t_ms.map(|t_ms| self.zooms_time(t_ms)),
         };
         Manifest {
@@ -255,7 +259,9 @@ impl Facts {
             because
                 .push("The connection was not regained before the stream ended; what came after is not known.".into());
         }
-        if !self.left.is_empty() {
+        if matches!(source, "shutdown" | "down") && self.stop_event.is_none() {
+            because.push("The recorder was stopped before the stream ended; what came after is not known.".into());
+        } else if !self.left.is_empty() {
             because.push(
                 "The recorder was down when the stream ended; what came between its last message and the end is not known.".into(),
             );
