@@ -36,11 +36,10 @@ pub(super) struct Made {
     pub(super) duration_ms: u64,
 }
 
-/// Makes the files of the recording in `finished`, under the names of their objects, to be moved to `out` later.
+/// Makes the files of the recording in `out`.
 pub(super) async fn run(
     ffmpeg: &Ffmpeg,
     work: &Path,
-    finished: &Path,
     out: &Path,
     made: &Made,
     bitrate: u32,
@@ -48,10 +47,9 @@ pub(super) async fn run(
     let (sound, camera, share) = (work.join("audio.m4a"), work.join("video.mkv"), work.join("share.mkv"));
     let mut files = Vec::new();
     let mut add = |object: Object, codec: String| {
-        let name = object.name();
-        let path = out.join(&name);
-        files.push(PlannedFile { object, path, duration_ms: Some(made.duration_ms), codec: Some(codec) });
-        finished.join(name)
+        let path = out.join(object.name());
+        files.push(PlannedFile { object, path: path.clone(), duration_ms: Some(made.duration_ms), codec: Some(codec) });
+        path
     };
     if let Some(codec) = &made.camera {
         if made.has_sound {
@@ -67,7 +65,7 @@ pub(super) async fn run(
         tokio::fs::rename(&sound, &path).await.map_err(Error::io("moving", &sound))?;
     }
     if !made.participants.is_empty() {
-        let dir = finished.join("participants");
+        let dir = out.join("participants");
         tokio::fs::create_dir_all(&dir).await.map_err(Error::io("creating", &dir))?;
     }
     let mut encodings = Vec::new();

@@ -18,6 +18,7 @@ mod items;
 mod keep;
 mod pictures;
 mod sound;
+mod texts;
 mod tracks;
 mod unusable;
 
@@ -376,6 +377,7 @@ impl<'a> Attempt<'a> {
             pauses,
             connections,
             participants,
+            texts,
             mut remarks,
         } = whole;
         self.write(ready, true).await?;
@@ -410,13 +412,16 @@ impl<'a> Attempt<'a> {
         let duration_ms = end.0.max(0).unsigned_abs();
         let made = assemble::Made { has_sound, participants, camera, share, duration_ms };
         let bitrate = self.settings.audio_bitrate;
-        let (finished, out) = (self.work.join(FINISHED), &self.job.out);
-        let mut files = assemble::run(self.ffmpeg, &self.work, &finished, out, &made, bitrate).await?;
+        let finished = self.work.join(FINISHED);
+        let mut files = assemble::run(self.ffmpeg, &self.work, &finished, &made, bitrate).await?;
+        files.extend(texts.write(&finished).await?);
+        remarks.extend(texts.remarks.iter().cloned());
         remarks.extend(unusable::remarks(&unusable));
         let timeline = Timeline {
             schema_version: timeline::SCHEMA_VERSION,
             zero_at: zero,
             duration_ms,
+            people: texts.people.clone(),
             tracks: tracks.clone(),
             gaps: gaps.clone(),
             filled,
@@ -429,15 +434,14 @@ impl<'a> Attempt<'a> {
         };
         let path = finished.join(Object::Timeline.name());
         tokio::fs::write(&path, timeline.to_json()).await.map_err(Error::io("writing", &path))?;
-        let path = out.join(Object::Timeline.name());
         files.push(PlannedFile { object: Object::Timeline, path, duration_ms: None, codec: None });
         if self.settings.keep_journal {
-            let (journal, to) = (self.job.journal.clone(), finished.join(Object::Journal.name()));
+            let (journal, path) = (self.job.journal.clone(), finished.join(Object::Journal.name()));
+            let to = path.clone();
             tokio::task::spawn_blocking(move || archive::pack(&journal, &to)).await??;
-            let path = out.join(Object::Journal.name());
             files.push(PlannedFile { object: Object::Journal, path, duration_ms: None, codec: None });
         }
-        keep::keep(&finished, &files).await?;
+        let files = keep::keep(files, &self.job.out).await?;
 
         let started = facts.started().ok_or(Error::NoStart)?;
         let mut manifest = facts.manifest(&self.job.recording_id, started);
