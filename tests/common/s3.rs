@@ -36,6 +36,10 @@ pub(crate) enum Fault {
     Cut,
     /// It is served, and the object then loses its last byte. For single puts.
     Truncate,
+    /// Its body is damaged on the way: the last bit is another one.
+    Flip,
+    /// It is answered with an error, a byte a second.
+    Drip,
 }
 
 /// A request that was made.
@@ -205,6 +209,19 @@ async fn answer(
             let xml = format!("<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code><Message>No.</Message></Error>");
             refuse(request, status, Body::from(xml)).await
         }
+        Some(Fault::Drip) => refuse(request, 500, Body::http_body_unsync(Drip(None))).await,
+        Some(Fault::Flip) => {
+            let (head, mut body) = request.into_parts();
+            let mut bytes = Vec::new();
+            while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                let frame = frame.map_err(std::io::Error::other)?;
+                bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+            }
+            if let Some(last) = bytes.last_mut() {
+                *last ^= 1;
+            }
+            service.call(Request::from_parts(head, Body::from(bytes))).await.map_err(std::io::Error::other)?
+        }
         Some(Fault::Truncate) | None => service.call(request.map(Body::from)).await.map_err(std::io::Error::other)?,
     };
     seen.status = response.status().as_u16();
@@ -216,6 +233,24 @@ async fn answer(
         slot.status = seen.status;
     }
     Ok(response)
+}
+
+/// A body of a byte a second.
+struct Drip(Option<Pin<Box<tokio::time::Sleep>>>);
+
+impl hyper::body::Body for Drip {
+    type Data = bytes::Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep(std::time::Duration::from_secs(1))));
+        std::task::ready!(sleep.as_mut().poll(cx));
+        self.0 = None;
+        std::task::Poll::Ready(Some(Ok(hyper::body::Frame::data(bytes::Bytes::from_static(b" ")))))
+    }
 }
 
 async fn refuse(request: Request<Incoming>, status: u16, answer: Body) -> Response<Body> {
