@@ -9,6 +9,7 @@
 
 pub mod key;
 pub mod manifest;
+pub mod page;
 mod stop_reason;
 mod time;
 pub mod timeline;

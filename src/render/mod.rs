@@ -14,7 +14,9 @@ mod assemble;
 mod encoding;
 mod facts;
 mod items;
+mod page;
 mod pictures;
+mod poster;
 mod sound;
 mod tracks;
 mod unusable;
@@ -361,11 +363,11 @@ impl<'a> Attempt<'a> {
         } = whole;
         self.write(ready, true).await?;
         let has_sound = self.sound.finish().await?;
-        let mut codecs = [None, None];
+        let duration_ms = end.0.max(0).unsigned_abs();
+        let (mut codecs, mut shown) = ([None, None], [Vec::new(), Vec::new()]);
         let (mut filled, mut encoded) = (Vec::new(), Vec::new());
-        for ((file, track), codec) in
-            [(self.camera.take(), TrackKey::Camera), (self.share.take(), TrackKey::Share)].into_iter().zip(&mut codecs)
-        {
+        let tracks_of_pictures = [(self.camera.take(), TrackKey::Camera), (self.share.take(), TrackKey::Share)];
+        for (((file, track), codec), shown) in tracks_of_pictures.into_iter().zip(&mut codecs).zip(&mut shown) {
             let Some(file) = file else { continue };
             let written = file.finish(self.ffmpeg).await?;
             if !written.undecodable.is_empty() {
@@ -383,13 +385,13 @@ impl<'a> Attempt<'a> {
                 }
             }
             filled.extend(assemble::filled(&track, &gaps, &written.slates));
+            *shown = poster::shown(&written.slates, end);
             let span = |span: Span| Encoded { track: track.clone(), start_ms: span.start, end_ms: span.end };
             encoded.extend(written.encoded.into_iter().map(span));
             *codec = Some(written.codec.unwrap_or_else(|| "avc1".to_owned()));
         }
         let [camera, share] = codecs;
-        let duration_ms = end.0.max(0).unsigned_abs();
-        let made = assemble::Made { has_sound, participants, camera, share, duration_ms };
+        let made = assemble::Made { has_sound, participants, camera, share, duration_ms, shown };
         let bitrate = self.settings.audio_bitrate;
         let mut files = assemble::run(self.ffmpeg, &self.job.work, &self.job.out, &made, bitrate).await?;
         remove(&self.job.work).await?;
@@ -421,6 +423,7 @@ impl<'a> Attempt<'a> {
         manifest.incomplete_because.extend(assemble::reasons(&manifest.gaps));
         manifest.incomplete_because.extend(remarks);
         manifest.complete = manifest.incomplete_because.is_empty();
+        files.push(page::write(&self.job.out, &manifest, &files).await?);
         let folder = assemble::folder(&manifest, started);
         Ok(Ok(PublishPlan { folder, spool: self.job.spool.clone(), files, manifest }))
     }
