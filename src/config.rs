@@ -14,6 +14,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -125,6 +126,10 @@ pub struct Config {
     pub rest: RestConfig,
     /// When a stream that ended in trouble is started again.
     pub restart: RestartPolicy,
+    /// What becomes of streams that run when the process is told to stop.
+    pub shutdown: Shutdown,
+    /// How long that may take.
+    pub shutdown_grace: Duration,
     /// How logs are written.
     pub log_format: LogFormat,
 }
@@ -169,7 +174,28 @@ impl RenderConfig {
     }
 }
 
+/// What becomes of streams that run when the process is told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Their sockets are dropped without a word: Zoom holds them for whoever connects next.
+    Handover,
+    /// They end there; what has come is rendered and published.
+    Finish,
+}
+
 impl Config {
+    /// Reads the settings for finishing a spool, for which Zoom is not needed.
+    ///
+    /// # Errors
+    /// As [`Config::from_env`].
+    pub fn for_recovery(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+        const OF_ZOOM: [&str; 3] = ["ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET", "ZOOM_SECRET_TOKEN"];
+        let not_needed = |name: &str| OF_ZOOM.contains(&name).then(|| "not needed".to_owned());
+        let mut config = Self::from_env(&|name| env(name).or_else(|| not_needed(name)))?;
+        config.restart = RestartPolicy::Off;
+        Ok(config)
+    }
+
     /// Reads all settings from `env`, which gives the value of a variable.
     ///
     /// # Errors
@@ -212,6 +238,8 @@ impl Config {
                 &[("mixed", AudioStreams::Mixed), ("participants", AudioStreams::Participants)],
             ),
             video_fps: env.in_range("VIDEO_FPS", 6, 30, 25),
+            shutdown: env.choice("SHUTDOWN", &[("handover", Shutdown::Handover), ("finish", Shutdown::Finish)]),
+            shutdown_grace: env.seconds("SHUTDOWN_GRACE", Duration::from_secs(25)),
             log_format: env.choice("LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
             // Both were found missing if they are.
             app: app.unwrap_or_else(|| Credentials { id: String::new(), secret: Secret::new("") }),
@@ -376,6 +404,23 @@ impl Env<'_> {
         let value = digits.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
         value.unwrap_or_else(|| {
             self.mistake(name, format_args!("is {text:?}; expected a size such as 5GiB"));
+            default
+        })
+    }
+
+    /// A time such as `25`, `25s`, `2m` or `1h`.
+    fn seconds(&mut self, name: &str, default: Duration) -> Duration {
+        let Some(text) = self.text(name) else { return default };
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
+        let factor = match text[digits.len()..].trim() {
+            "" | "s" => Some(1),
+            "m" => Some(60),
+            "h" => Some(3600),
+            _ => None,
+        };
+        let seconds = digits.parse::<u32>().ok().zip(factor).map(|(number, factor)| u64::from(number) * factor);
+        seconds.map(Duration::from_secs).unwrap_or_else(|| {
+            self.mistake(name, format_args!("is {text:?}; expected a time such as 25s"));
             default
         })
     }

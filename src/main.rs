@@ -1,21 +1,15 @@
 //! The commands.
 
+mod commands;
+
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use rtms_recorder::capture::Dialer;
-use rtms_recorder::config::{Config, LogFormat, RenderConfig, RestConfig};
-use rtms_recorder::events::server;
+use rtms_recorder::config::{LogFormat, RenderConfig, RestConfig};
 use rtms_recorder::ffmpeg::{self, Ffmpeg};
 use rtms_recorder::ids::Product;
-use rtms_recorder::recorder::spool::{self, Spool};
-use rtms_recorder::recorder::{self, Recorder};
-use rtms_recorder::store::{Store, Uploader, uploader};
 use rtms_recorder::{render, rest, simulator, telemetry, verify};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit status for wrong settings (EX_USAGE of sysexits.h).
 const EXIT_USAGE: u8 = 64;
@@ -49,6 +43,12 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Finish what is in the spool, and exit: render, upload, delete what was withdrawn.
+    ///
+    /// No webhook is taken and no stream is joined: one that still runs ends here. It waits for a bucket that cannot be
+    /// reached. Zoom's settings are not needed. Exit status: 0 the spool is empty, 1 something could not be finished, 64
+    /// wrong settings, 75 a recorder is using the spool.
+    Recover,
     Verify(verify::Args),
     /// Start, stop, pause or resume a stream by Zoom's REST API.
     ///
@@ -69,7 +69,8 @@ async fn main() -> ExitCode {
         std::process::exit(status)
     });
     let done = match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve().await,
+        Command::Serve => commands::serve::run().await,
+        Command::Recover => commands::recover::run().await,
         Command::Simulate(args) => simulate(*args).await,
         Command::Render { journal, out } => render_journal(journal, out).await,
         Command::Verify(args) => verify(args).await,
@@ -83,111 +84,6 @@ async fn main() -> ExitCode {
 
 fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
-}
-
-async fn serve() -> anyhow::Result<ExitCode> {
-    let config = match Config::from_env(&env) {
-        Ok(config) => config,
-        Err(mistakes) => {
-            eprintln!("rtms-recorder: {mistakes}");
-            return Ok(ExitCode::from(EXIT_USAGE));
-        }
-    };
-    telemetry::start(config.log_format);
-    let store = match Store::open(&config.storage_url, &env) {
-        Ok(store) => store,
-        Err(err) => {
-            eprintln!("rtms-recorder: STORAGE_URL {err}");
-            return Ok(ExitCode::from(EXIT_USAGE));
-        }
-    };
-    let spool = match Spool::open(&config.spool_dir) {
-        Err(err @ spool::Error::InUse { .. }) => {
-            eprintln!("rtms-recorder: {err}");
-            return Ok(ExitCode::from(EXIT_LATER));
-        }
-        spool => spool?,
-    };
-    raise_open_files();
-    let ffmpeg = Ffmpeg::new(ffmpeg::Settings::default());
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("listening on {} (HOST, PORT)", config.listen))?;
-    let uploader = Uploader::new(store.clone(), uploader::Settings::default());
-    let recorder =
-        Recorder::start(recorder::Settings::new(&config), spool, Dialer::new()?, ffmpeg.clone(), uploader).await?;
-    let spool_dir = std::path::absolute(&config.spool_dir)?;
-    tracing::info!(
-        webhook = format!("http://{}{}", listener.local_addr()?, config.webhook_path),
-        storage = store.describe(), spool = %spool_dir.display(), version = env!("CARGO_PKG_VERSION"),
-        "ready"
-    );
-    if config.allow_unsigned {
-        tracing::warn!(
-            "ZOOM_ALLOW_UNSIGNED is set: anyone who reaches the webhook can start recordings; for tests only"
-        );
-    }
-    tokio::spawn(async move {
-        match ffmpeg.check().await {
-            Ok(version) => tracing::info!(version, "found ffmpeg"),
-            Err(err) => tracing::error!(err = %err, "meetings are captured, but no files are made until ffmpeg works"),
-        }
-        if let Err(err) = store.probe().await {
-            tracing::error!(err = %err, "the bucket does not answer as it should; meetings are recorded and wait in the spool");
-        }
-    });
-
-    let mut stop = Signals::new()?;
-    let (close, closed) = tokio::sync::oneshot::channel::<()>();
-    let settings = server::Settings {
-        webhook_path: config.webhook_path.clone(),
-        secret_token: config.secret_token.clone(),
-        allow_unsigned: config.allow_unsigned,
-    };
-    let served = tokio::spawn(server::run(listener, settings, Arc::new(recorder.clone()), async move {
-        closed.await.ok();
-    }));
-    stop.next().await;
-    tracing::info!("shutting down: streams that run are handed over to the next start");
-    drop(close);
-    tokio::select! {
-        () = recorder.shut_down() => {}
-        () = stop.next() => {
-            tracing::warn!("second signal: leaving at once");
-            return Ok(ExitCode::FAILURE);
-        }
-    }
-    served.abort();
-    Ok(ExitCode::SUCCESS)
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-/// A stream holds some ten descriptors; the usual soft limit of 1024 is for 100 streams.
-fn raise_open_files() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(err) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(err = %err, "the limit of open files could not be raised; it bounds the number of streams");
-    }
 }
 
 async fn simulate(args: simulator::Args) -> anyhow::Result<ExitCode> {

@@ -29,6 +29,6 @@ pub trait Receiver: Send + Sync + 'static {
     /// Acts upon an event, and returns once the effect is durable.
     fn deliver(&self, delivery: Delivery) -> Pin<Box<dyn Future<Output = Result<(), NotTaken>> + Send + '_>>;
 
-    /// Whether a new stream would be recorded; the error says why not.
-    fn ready(&self) -> Result<(), String>;
+    /// Whether a new stream would be recorded, with what an operator should know besides; the error says why not.
+    fn ready(&self) -> Result<Vec<String>, String>;
 }

@@ -69,7 +69,10 @@ pub async fn run(
         });
     let healthz = warp::path!("healthz").and(warp::get()).map(|| plain(StatusCode::OK, "ok\n"));
     let readyz = warp::path!("readyz").and(warp::get()).map(move || match door.receiver.ready() {
-        Ok(()) => plain(StatusCode::OK, "ready\n"),
+        Ok(notices) => {
+            let lines = std::iter::once("ready".to_owned()).chain(notices);
+            plain(StatusCode::OK, lines.map(|line| line + "\n").collect::<String>())
+        }
         Err(why) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     });
     warp::serve(webhook.or(healthz).or(readyz)).incoming(listener).graceful(shutdown).run().await;

@@ -69,6 +69,11 @@ pub enum Event {
         /// When Zoom says it happened, in Unix ms.
         event_ts: i64,
     },
+    /// A user or account removed the app.
+    Deauthorized {
+        /// Whose, if Zoom says so.
+        account_id: Option<String>,
+    },
     /// Anything else: acknowledged and logged.
     Other {
         /// Its name, cut to a sane length.
@@ -117,6 +122,9 @@ impl Event {
         if name == "endpoint.url_validation" {
             let plain_token = payload.required("plainToken")?;
             return Ok(Self::UrlValidation { plain_token });
+        }
+        if name == "app_deauthorized" {
+            return Ok(Self::Deauthorized { account_id: payload.text("account_id") });
         }
         let Some((product, what)) = product_and_verb(name) else {
             return Ok(Self::Other { name: name.chars().take(80).collect() });

@@ -20,7 +20,7 @@ pub use stream::Published;
 
 use crate::capture::{Command, Dialer};
 use crate::clock;
-use crate::config::{Config, Credentials, RestConfig};
+use crate::config::{Config, Credentials, RestConfig, Shutdown};
 use crate::events::{Delivery, NotTaken, Receiver};
 use crate::ids::{Product, RecordingId, StreamId};
 use crate::journal::Disk;
@@ -38,7 +38,9 @@ use spool::{Done, Folder, Left, Spool};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use stream::{Known, State, Stream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +48,12 @@ use tokio_util::task::TaskTracker;
 
 /// How many recordings are rendered at the same time; the others wait, their sockets do not.
 const RENDERS: usize = 2;
+
+/// Of the grace of a shutdown, what is kept for stopping children and forcing journals to the disk.
+const LETTING_GO: Duration = Duration::from_secs(3);
+
+/// How many notices for the operator are remembered.
+const MOST_NOTICES: usize = 20;
 
 /// What the recorder needs to know.
 #[derive(Clone, Debug)]
@@ -116,11 +124,28 @@ struct Shared {
     /// The state of a stream is held while an event about it is being made durable.
     streams: Mutex<HashMap<StreamId, Arc<tokio::sync::Mutex<Stream>>>>,
     tasks: TaskTracker,
+    /// No new streams, and no more sockets: cancelled when shutting down begins.
+    drain: CancellationToken,
+    /// Whether streams that run are ended by that, rather than left to the next start.
+    finish: AtomicBool,
+    /// Everything is dropped: what is not done is left to the next start.
     cancel: CancellationToken,
+    /// What the operator should know, for the pages that show the state.
+    notices: Mutex<Vec<String>>,
+}
+
+/// What becomes of streams that an earlier run left running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfinished {
+    /// They are joined again while Zoom holds them.
+    Join,
+    /// They end here.
+    End,
 }
 
 impl Recorder {
-    /// Starts recording, first of all what `spool` still holds from an earlier run.
+    /// Starts recording, first of all what `spool` still holds from an earlier run: streams that ran then are treated as
+    /// `unfinished` says.
     ///
     /// # Errors
     /// When the spool cannot be listed or the system gives no threads.
@@ -130,6 +155,7 @@ impl Recorder {
         dialer: Dialer,
         ffmpeg: crate::ffmpeg::Ffmpeg,
         uploader: Uploader,
+        unfinished: Unfinished,
     ) -> Result<Self, anyhow::Error> {
         let left = spool.left()?;
         let folders = left.iter().map(|(Left::Unfinished(folder) | Left::Done(folder, _))| folder);
@@ -146,29 +172,60 @@ impl Recorder {
                 restarts,
                 streams: Mutex::default(),
                 tasks: TaskTracker::new(),
+                drain: CancellationToken::new(),
+                finish: AtomicBool::new(false),
                 cancel: CancellationToken::new(),
+                notices: Mutex::default(),
             }),
         };
         for left in left {
-            recorder.pick_up(left).await;
+            recorder.pick_up(left, unfinished).await;
         }
         Ok(recorder)
     }
 
-    /// Drops all sockets without a word, leaves what is unfinished in the spool, and waits until that is safe.
-    pub async fn shut_down(&self) {
-        self.shared.cancel.cancel();
-        self.shared.tasks.close();
-        self.shared.tasks.wait().await;
+    /// Drops all sockets without a word and takes no new stream. Returns when nothing is left to be done, or `grace` is
+    /// over; what is not done by then is left in the spool for the next start, safely.
+    pub async fn shut_down(&self, how: Shutdown, grace: Duration) {
+        let shared = &self.shared;
+        shared.finish.store(how == Shutdown::Finish, Ordering::SeqCst);
+        shared.drain.cancel();
+        shared.tasks.close();
+        let until = tokio::time::Instant::now() + grace;
+        if how == Shutdown::Finish {
+            let in_time = tokio::time::timeout_at(until - LETTING_GO.min(grace), shared.tasks.wait()).await;
+            if in_time.is_err() {
+                tracing::warn!(
+                    unfinished = shared.tasks.len(),
+                    "SHUTDOWN_GRACE is over: the next start finishes the rest"
+                );
+            }
+        }
+        shared.cancel.cancel();
+        if tokio::time::timeout_at(until, shared.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                unfinished = shared.tasks.len(),
+                "leaving although the disk or a child is busy; the journals are safe"
+            );
+        }
     }
 
-    /// Waits until nothing is left to be done: no stream runs and all is published.
-    pub async fn finished(&self) {
+    /// Waits until nothing is left to be done: no stream runs and all is published. Returns what the spool still holds then,
+    /// which is what could not be finished.
+    ///
+    /// # Errors
+    /// When the spool cannot be listed.
+    pub async fn finished(&self) -> Result<Vec<RecordingId>, spool::Error> {
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+        let unfinished = |left| match left {
+            Left::Unfinished(folder) => Some(folder.id().clone()),
+            Left::Done(folder, _) => folder.is_withdrawn().then(|| folder.id().clone()),
+        };
+        Ok(self.shared.spool.left()?.into_iter().filter_map(unfinished).collect())
     }
 
-    async fn pick_up(&self, left: Left) {
+    async fn pick_up(&self, left: Left, unfinished: Unfinished) {
         match left {
             Left::Done(folder, done) => {
                 let stream = self.stream(&done.stream_id);
@@ -186,14 +243,14 @@ impl Recorder {
             }
             Left::Unfinished(folder) => {
                 let id = folder.id().clone();
-                if let Err(err) = self.resume(folder).await {
+                if let Err(err) = self.resume(folder, unfinished).await {
                     tracing::error!(recording = %id, err = format!("{err:#}"), "an unfinished recording cannot be picked up; it stays in the spool");
                 }
             }
         }
     }
 
-    async fn resume(&self, folder: Folder) -> anyhow::Result<()> {
+    async fn resume(&self, folder: Folder, unfinished: Unfinished) -> anyhow::Result<()> {
         let body = folder.start_event()?;
         let Event::Started(started) = Event::parse(&body, clock::unix_ms())? else {
             anyhow::bail!("start.json is no start event");
@@ -203,7 +260,7 @@ impl Recorder {
         let withdrawn = CancellationToken::new();
         stream.add(folder.id().ordinal(), started.event_ts, withdrawn.clone());
         let recording = Recording::new(Arc::clone(&self.shared), *started, folder, withdrawn);
-        let live = recording.resume().await?;
+        let live = recording.resume(unfinished).await?;
         stream.go_live(live);
         Ok(())
     }
@@ -213,7 +270,48 @@ impl Recorder {
         Arc::clone(streams.entry(id.clone()).or_default())
     }
 
+    async fn act(self, delivery: Delivery) -> Result<(), NotTaken> {
+        if self.shared.cancel.is_cancelled() {
+            return Err(NotTaken("the recorder is shutting down".into()));
+        }
+        match delivery.event.clone() {
+            Event::Started(started) => self.started(*started, &delivery).await,
+            Event::Stopped { stream, event_ts, stop_reason } => {
+                self.stopped(&stream.stream_id, event_ts, stop_reason, &delivery).await
+            }
+            Event::Interrupted { stream, event_ts } => {
+                self.interrupted(&stream.stream_id, event_ts, &delivery).await;
+                Ok(())
+            }
+            Event::Deauthorized { account_id } => {
+                self.deauthorized(account_id, delivery.received_ms);
+                Ok(())
+            }
+            Event::Other { name } => {
+                tracing::info!(name, "an event that asks for nothing");
+                Ok(())
+            }
+            Event::UrlValidation { .. } => Ok(()),
+        }
+    }
+
+    /// No stream is stopped by it: Zoom does that itself where it applies.
+    fn deauthorized(&self, account_id: Option<String>, at_ms: i64) {
+        tracing::warn!(
+            account_id,
+            "app_deauthorized: a user or account removed the app; no more streams come from there, and Zoom expects that \
+             their data is deleted: remove their recordings from the bucket"
+        );
+        let at = chrono::DateTime::from_timestamp_millis(at_ms).unwrap_or_default().format("%Y-%m-%d %H:%M:%S UTC");
+        let mut notices = self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        notices.truncate(MOST_NOTICES - 1);
+        notices.insert(0, format!("app_deauthorized {at}: a user or account removed the app"));
+    }
+
     async fn started(&self, started: Started, delivery: &Delivery) -> Result<(), NotTaken> {
+        if self.shared.drain.is_cancelled() {
+            return Err(NotTaken("the recorder is shutting down".into()));
+        }
         let stream_id = started.stream.stream_id.clone();
         let stream = self.stream(&stream_id);
         let mut stream = stream.lock().await;
@@ -372,33 +470,17 @@ impl Shared {
 
 impl Receiver for Recorder {
     fn deliver(&self, delivery: Delivery) -> Pin<Box<dyn Future<Output = Result<(), NotTaken>> + Send + '_>> {
-        Box::pin(async move {
-            if self.shared.cancel.is_cancelled() {
-                return Err(NotTaken("the recorder is shutting down".into()));
-            }
-            match delivery.event.clone() {
-                Event::Started(started) => self.started(*started, &delivery).await,
-                Event::Stopped { stream, event_ts, stop_reason } => {
-                    self.stopped(&stream.stream_id, event_ts, stop_reason, &delivery).await
-                }
-                Event::Interrupted { stream, event_ts } => {
-                    self.interrupted(&stream.stream_id, event_ts, &delivery).await;
-                    Ok(())
-                }
-                Event::Other { name } => {
-                    tracing::info!(name, "an event that asks for nothing");
-                    Ok(())
-                }
-                Event::UrlValidation { .. } => Ok(()),
-            }
-        })
+        // In a task of its own: who waits for the answer may give up, and half an effect is worse than none.
+        let acting = tokio::spawn(self.clone().act(delivery));
+        Box::pin(async move { acting.await.unwrap_or_else(|err| Err(NotTaken(err.to_string()))) })
     }
 
-    fn ready(&self) -> Result<(), String> {
-        if self.shared.cancel.is_cancelled() {
+    fn ready(&self) -> Result<Vec<String>, String> {
+        if self.shared.drain.is_cancelled() {
             return Err("shutting down".into());
         }
-        self.room()
+        self.room()?;
+        Ok(self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 

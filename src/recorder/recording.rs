@@ -4,7 +4,7 @@
 
 use super::spool::{Done, Folder, write_durably};
 use super::stream::Live;
-use super::{Published, Shared, withdraw};
+use super::{Published, Shared, Unfinished, withdraw};
 use crate::capture;
 use crate::clock;
 use crate::events::Delivery;
@@ -19,6 +19,7 @@ use crate::store::uploader::PublishPlan;
 use anyhow::Context;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,9 @@ use tracing::Instrument;
 /// Waits between attempts at rendering; the last one repeats.
 const RENDER_AGAIN: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(60)];
+
+/// Why a recording ended that was told to.
+const SHUTDOWN: &str = "shutdown";
 
 /// After a longer silence than this a stream is not joined again. Zoom gives up after 60 to 65 s; clocks may be adjusted.
 const HELD_BY_ZOOM: Duration = Duration::from_secs(180);
@@ -60,7 +64,7 @@ impl Recording {
     }
 
     /// Goes on where an earlier run stopped. Returns how to reach the capture, if the stream is joined again.
-    pub(super) async fn resume(self) -> anyhow::Result<Option<Live>> {
+    pub(super) async fn resume(self, unfinished: Unfinished) -> anyhow::Result<Option<Live>> {
         if self.folder.is_withdrawn() {
             self.spawn(|recording| async move { recording.withdraw().await });
             return Ok(None);
@@ -71,15 +75,21 @@ impl Recording {
         }
         let folder = self.folder.clone();
         let state = tokio::task::spawn_blocking(move || state_of(&folder.journal())).await??;
-        let gone = match (state, self.link()) {
-            (JournalState::Ended, _) => None,
-            (JournalState::Running, Ok(link)) => {
-                tracing::info!(stream_id = %self.started.stream.stream_id, "joining again a stream that an earlier run recorded");
-                let journal = self.open_journal(clock::unix_ms(), Note::Resumed.to_json()).await?;
-                return Ok(Some(self.go_live(link, journal)));
-            }
-            (JournalState::Running, Err(err)) => Some(format!("the stream cannot be joined again: {err:#}")),
-            (JournalState::Old, _) => Some("the recorder was down for longer than Zoom holds a stream".to_owned()),
+        let join = || match unfinished {
+            Unfinished::Join => self.link().context("the stream cannot be joined again"),
+            Unfinished::End => Err(anyhow::anyhow!("the recorder was told to finish, not to record")),
+        };
+        let gone = match state {
+            JournalState::Ended => None,
+            JournalState::Running => match join() {
+                Ok(link) => {
+                    tracing::info!(stream_id = %self.started.stream.stream_id, "joining again a stream that an earlier run recorded");
+                    let journal = self.open_journal(clock::unix_ms(), Note::Resumed.to_json()).await?;
+                    return Ok(Some(self.go_live(link, journal)));
+                }
+                Err(err) => Some(format!("{err:#}")),
+            },
+            JournalState::Old => Some("the recorder was down for longer than Zoom holds a stream".to_owned()),
         };
         if let Some(why) = gone {
             tracing::warn!(stream_id = %self.started.stream.stream_id, why, "finishing what an earlier run recorded");
@@ -162,11 +172,16 @@ impl Recording {
 
     /// Captures and renders until the stream has ended, then publishes.
     async fn capture(self, link: Link, journal: Journal, commands: mpsc::Receiver<capture::Command>) {
-        let cancel = self.shared.cancel.clone();
+        let drain = self.shared.drain.clone();
         let progress = journal.progress();
         let capture = async {
-            let summary = capture::run(link, &self.shared.dialer, &journal, commands, cancel.clone()).await;
-            let safe = if summary.ended.is_some() { journal.close().await } else { journal.sync().await };
+            let summary = capture::run(link, &self.shared.dialer, &journal, commands, drain).await;
+            let finish = summary.ended.is_none() && self.shared.finish.load(Ordering::SeqCst);
+            if finish {
+                journal.note(clock::unix_ms(), &Note::Ended { source: SHUTDOWN.into(), reason: None });
+            }
+            let over = summary.ended.is_some() || finish;
+            let safe = if over { journal.close().await } else { journal.sync().await };
             if let Err(err) = safe {
                 tracing::error!(err = %err, "the end of the journal may not survive a power loss");
             }
@@ -187,6 +202,7 @@ impl Recording {
                     unparsed = summary.unparsed,
                     "stream ended"
                 ),
+                None if finish => tracing::info!("sockets dropped; the recording ends here"),
                 None => tracing::info!("sockets dropped; the recording goes on at the next start"),
             }
             self.shared.restarts.is_over(&self.started, self.folder.id());

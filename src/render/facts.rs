@@ -198,13 +198,17 @@ impl Facts {
                 "RECORDER_DOWN",
                 "The recorder was down for longer than Zoom holds a stream.",
             )),
+            ("shutdown", None) => Some(StopReason::of_recorder(
+                "RECORDER_STOPPED",
+                "The recorder was told to stop and to finish what it had (SHUTDOWN=finish).",
+            )),
             (_, Some((_, code))) => Some(StopReason::new(code.or(reason), StopSource::Event)),
             ("", None) => None,
             (_, None) => Some(StopReason::new(reason, StopSource::Signaling)),
         };
         let ended_at = match self.stop_event {
             Some((event_ts, _)) => Some(Timestamp(event_ts)),
-            None if source == "down" => None,
+            None if matches!(source, "down" | "shutdown") => None,
             None => self.ended_t_ms.map(|t_ms| self.zooms_time(t_ms)),
         };
         Manifest {
@@ -247,6 +251,9 @@ impl Facts {
         if source == "unreachable" {
             because
                 .push("The connection was not regained before the stream ended; what came after is not known.".into());
+        }
+        if matches!(source, "shutdown" | "down") && self.stop_event.is_none() {
+            because.push("The recorder was stopped before the stream ended; what came after is not known.".into());
         }
         if self.connected.is_empty() {
             because.push("No medium was ever connected.".into());

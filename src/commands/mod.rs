@@ -1,0 +1,99 @@
+//! The commands that record: what they share.
+
+pub(crate) mod recover;
+pub(crate) mod serve;
+
+use crate::{EXIT_LATER, EXIT_USAGE, env};
+use anyhow::Context;
+use rtms_recorder::capture::Dialer;
+use rtms_recorder::config::{Config, Mistakes};
+use rtms_recorder::ffmpeg::{self, Ffmpeg};
+use rtms_recorder::recorder::spool::{self, Spool};
+use rtms_recorder::recorder::{self, Recorder, Unfinished};
+use rtms_recorder::store::{Store, Uploader, uploader};
+use rtms_recorder::telemetry;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What a recorder is made of, opened.
+struct Parts {
+    config: Config,
+    store: Store,
+    spool: Spool,
+    spool_dir: PathBuf,
+    ffmpeg: Ffmpeg,
+}
+
+impl Parts {
+    /// Starts logging and opens everything. What the user has to correct first is said; then there is only an exit status.
+    fn open(config: Result<Config, Mistakes>) -> anyhow::Result<Result<Self, ExitCode>> {
+        let config = match config {
+            Ok(config) => config,
+            Err(mistakes) => {
+                eprintln!("rtms-recorder: {mistakes}");
+                return Ok(Err(ExitCode::from(EXIT_USAGE)));
+            }
+        };
+        telemetry::start(config.log_format);
+        let store = match Store::open(&config.storage_url, &env) {
+            Ok(store) => store,
+            Err(err) => {
+                eprintln!("rtms-recorder: STORAGE_URL {err}");
+                return Ok(Err(ExitCode::from(EXIT_USAGE)));
+            }
+        };
+        let spool = match Spool::open(&config.spool_dir) {
+            Err(err @ spool::Error::InUse { .. }) => {
+                eprintln!("rtms-recorder: {err}");
+                return Ok(Err(ExitCode::from(EXIT_LATER)));
+            }
+            spool => spool?,
+        };
+        raise_open_files();
+        let spool_dir = std::path::absolute(&config.spool_dir).context("finding the working directory")?;
+        let ffmpeg = Ffmpeg::new(ffmpeg::Settings::default());
+        Ok(Ok(Self { config, store, spool, spool_dir, ffmpeg }))
+    }
+
+    /// Starts recording, first of all what is in the spool.
+    async fn record(self, unfinished: Unfinished) -> anyhow::Result<Recorder> {
+        let uploader = Uploader::new(self.store, uploader::Settings::default());
+        let settings = recorder::Settings::new(&self.config);
+        Recorder::start(settings, self.spool, Dialer::new()?, self.ffmpeg, uploader, unfinished).await
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Ends the process without waiting for anything that a thread may be at.
+fn leave(status: i32) -> ! {
+    std::process::exit(status)
+}
+
+/// A stream holds some ten descriptors; the usual soft limit of 1024 is for 100 streams.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(err) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(err = %err, "the limit of open files could not be raised; it bounds the number of streams");
+    }
+}

@@ -1,0 +1,34 @@
+//! `recover`: finishes what is in the spool, and exits.
+
+use super::{Parts, Signals, leave};
+use crate::env;
+use rtms_recorder::config::{Config, Shutdown};
+use rtms_recorder::recorder::Unfinished;
+use std::process::ExitCode;
+
+pub(crate) async fn run() -> anyhow::Result<ExitCode> {
+    let parts = match Parts::open(Config::for_recovery(&env))? {
+        Ok(parts) => parts,
+        Err(status) => return Ok(status),
+    };
+    let (grace, spool_dir) = (parts.config.shutdown_grace, parts.spool_dir.clone());
+    tracing::info!(spool = %spool_dir.display(), storage = parts.store.describe(), "finishing what is in the spool");
+    let mut stop = Signals::new()?;
+    let recorder = parts.record(Unfinished::End).await?;
+    let left = tokio::select! {
+        left = recorder.finished() => left?,
+        () = stop.next() => {
+            recorder.shut_down(Shutdown::Handover, grace).await;
+            tracing::warn!("told to stop; what is not finished stays in the spool");
+            leave(1);
+        }
+    };
+    if left.is_empty() {
+        tracing::info!("nothing is left in the spool");
+        return Ok(ExitCode::SUCCESS);
+    }
+    for id in &left {
+        tracing::error!(recording = %id, dir = %spool_dir.join(id.as_str()).display(), "not finished; the lines above say why");
+    }
+    Ok(ExitCode::FAILURE)
+}
