@@ -130,6 +130,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// How long that may take.
     pub shutdown_grace: Duration,
+    /// Whether the bucket has a page that lists all recordings.
+    pub catalogue: bool,
     /// How logs are written.
     pub log_format: LogFormat,
 }
@@ -240,6 +242,7 @@ impl Config {
             video_fps: env.in_range("VIDEO_FPS", 6, 30, 25),
             shutdown: env.choice("SHUTDOWN", &[("handover", Shutdown::Handover), ("finish", Shutdown::Finish)]),
             shutdown_grace: env.seconds("SHUTDOWN_GRACE", Duration::from_secs(25)),
+            catalogue: env.choice("CATALOGUE", &[("true", true), ("false", false)]),
             log_format: env.choice("LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
             // Both were found missing if they are.
             app: app.unwrap_or_else(|| Credentials { id: String::new(), secret: Secret::new("") }),

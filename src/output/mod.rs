@@ -8,6 +8,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod key;
+pub mod listing;
 pub mod manifest;
 pub mod page;
 mod stop_reason;

@@ -110,6 +110,11 @@ pub fn compose(sources: &Sources<'_>) -> serde_json::Result<Vec<u8>> {
 
 /// What a recording is called: `Meeting 857 4606 5432, 2026-11-20 09:30 UTC`.
 fn title(manifest: &Manifest) -> String {
+    format!("{}, {}", what(manifest), time::utc(manifest.started_at.0).format("%Y-%m-%d %H:%M UTC"))
+}
+
+/// Which kind of thing was recorded, with its number if it has one.
+pub(super) fn what(manifest: &Manifest) -> String {
     let what = match manifest.product {
         Product::Meeting => "Meeting",
         Product::Webinar => "Webinar",
@@ -117,15 +122,14 @@ fn title(manifest: &Manifest) -> String {
         Product::ContactCenter => "Contact Center call",
         Product::Phone => "Phone call",
     };
-    let at = time::utc(manifest.started_at.0).format("%Y-%m-%d %H:%M UTC");
     match manifest.ids.meeting_id.as_deref().map(str::trim).filter(|id| !id.is_empty()) {
-        Some(id) => format!("{what} {}, {at}", spaced(id)),
-        None => format!("{what}, {at}"),
+        Some(id) => format!("{what} {}", spaced(id)),
+        None => what.to_owned(),
     }
 }
 
 /// A meeting's number as Zoom shows it: in groups of 3, 4 and the rest, or 3, 3 and 4. Other text stays as it is.
-pub(super) fn spaced(id: &str) -> String {
+fn spaced(id: &str) -> String {
     if !id.bytes().all(|b| b.is_ascii_digit()) || !(9..=11).contains(&id.len()) {
         return id.to_owned();
     }
@@ -161,14 +165,8 @@ mod tests {
 
     fn page(manifest: &Manifest, chat: &str, signed: Option<(Timestamp, &[String])>) -> String {
         let files = [File::beside("participants/1-שלום \"#?.m4a".to_owned(), Some(5), None)];
-        let sources = Sources {
-            manifest,
-            files: &files,
-            timeline: None,
-            transcript: None,
-            chat: Some(chat.as_bytes()),
-            signed,
-        };
+        let sources =
+            Sources { manifest, files: &files, timeline: None, transcript: None, chat: Some(chat.as_bytes()), signed };
         String::from_utf8(compose(&sources).unwrap()).unwrap()
     }
 
@@ -180,7 +178,10 @@ mod tests {
 
     #[test]
     fn the_title_says_which_meeting_and_when() {
-        assert!(page(&manifest("85746065432", ""), "{}", None).contains("<title>Meeting 857 4606 5432, 2026-11-20 09:30 UTC<"));
+        assert!(
+            page(&manifest("85746065432", ""), "{}", None)
+                .contains("<title>Meeting 857 4606 5432, 2026-11-20 09:30 UTC<")
+        );
         assert_eq!([spaced("8574606543"), spaced("x5746065432"), spaced("12")], ["857 460 6543", "x5746065432", "12"]);
     }
 
@@ -193,7 +194,8 @@ mod tests {
 
     #[test]
     fn signed_pages_name_the_stores_origin_and_others_none() {
-        let policy = |page: &str| page.split_once("-Policy\" content=\"").unwrap().1.split_once('"').unwrap().0.to_owned();
+        let policy =
+            |page: &str| page.split_once("-Policy\" content=\"").unwrap().1.split_once('"').unwrap().0.to_owned();
         let own = policy(&page(&manifest("1", ""), "{}", None));
         assert!(own.starts_with("default-src 'none'; ") && !own.contains("http") && !own.contains("unsafe"), "{own}");
         let origins = ["https://b.example:9000".to_owned()];

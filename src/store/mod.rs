@@ -28,7 +28,9 @@ mod error;
 mod ledger;
 mod open;
 mod put;
+mod sign;
 pub mod uploader;
+pub mod walk;
 
 pub use error::{Cause, Error};
 pub use ledger::LEDGER;
@@ -64,6 +66,7 @@ struct Inner {
     place: String,
     endpoint: Option<String>,
     directory: Option<PathBuf>,
+    signing: Option<open::Signing>,
     parts: Arc<Semaphore>,
     /// Aborts of multipart uploads whose futures were dropped.
     aborts: TaskTracker,
@@ -137,6 +140,7 @@ impl Store {
             place: opened.place,
             endpoint: opened.endpoint,
             directory: opened.directory,
+            signing: opened.signing,
             parts: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
             aborts: TaskTracker::new(),
         }))

@@ -40,6 +40,8 @@ function missing() {
 }
 
 function about() {
+  // The day and time are beside it, by the clock of the reader.
+  $("title").textContent = document.title.split(", ")[0];
   const chip = el("span", { class: recording.complete ? "chip" : "chip warn" }, recording.complete ? "Complete" : "Incomplete");
   $("facts").append(el("span", {}, day(recording.started_at)), el("span", {}, clock(recording.duration_ms)));
   const there = list(data.people.participants).length;
@@ -71,5 +73,6 @@ function about() {
 about();
 player();
 lanes();
+speaking();
 texts();
 tick();

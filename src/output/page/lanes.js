@@ -76,6 +76,17 @@ function lanes() {
   addEventListener("resize", tick);
 }
 
+/** Says who speaks, where there is no picture. */
+function speaking() {
+  const turns = list(data.people.speakers);
+  onTime.push(ms => {
+    if ($("sound-pane").hidden) return;
+    const turn = turns.find(turn => ms >= turn.start_ms && ms < turn.end_ms);
+    const text = turn ? nameOf(turn.user_id, turn.user_name).slice(0, 200) : turns.length ? "" : "Sound only";
+    if ($("speaking").textContent !== text) $("speaking").textContent = text;
+  });
+}
+
 /** What happened, in order: `{ at_ms, text, id }`. */
 const happened = (() => {
   const all = [], end = recording.duration_ms;
