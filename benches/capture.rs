@@ -188,7 +188,7 @@ impl Receiver for Keeper {
         Box::pin(self.take(delivery))
     }
 
-    fn ready(&self) -> Result<(), String> {
-        Ok(())
+    fn ready(&self) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
     }
 }

@@ -21,6 +21,29 @@
 //! whole chain. [`ids`], [`media`], [`protocol`], [`timeline`], [`container`] and [`output`] are pure: no clock, no
 //! task, no socket, no file (clippy holds them to it).
 //!
+//! # Invariants
+//!
+//! Each with where it is kept, and a test that fails if it is not.
+//!
+//! 1. A webhook is answered after its effect is durable in the spool, and within Zoom's 3 s ([`events::server`],
+//!    [`recorder`]): `tests/consent.rs`, `withdrawn_while_the_bucket_is_away_and_killed_before_it_is_back`; `tests/power.rs`.
+//! 2. One stream id, one recording, one connection, however often and from wherever its events arrive ([`recorder`],
+//!    [`protocol::link`]): `tests/connection.rs`, `webhooks_that_come_twice_and_late_make_one_recording`, and the fuzz target `link`.
+//! 3. Bytes in a closed chunk of a journal never change; it is closed by fsync, then rename ([`journal`]):
+//!    `chunks_close_at_their_size_and_never_change` in its tests.
+//! 4. A socket never waits for the renderer or the bucket; what the disk does not take is counted and listed ([`capture`],
+//!    [`journal`]): `a_disk_that_takes_nothing_costs_counted_messages_and_a_note`; `tests/disk.rs`.
+//! 5. A track is as long as the time that it stands for, and no timestamp comes from the arrival clock ([`timeline`]): the
+//!    property tests there; `tests/sound.rs`, `tests/pictures.rs`, `tests/hours.rs`.
+//! 6. The manifest is the commit: written last, once, of what is in the bucket; only a deletion manifest replaces it
+//!    ([`store::uploader`]): `tests/store.rs`, `the_manifest_is_written_last`.
+//! 7. Local data goes only after the stored object was verified ([`store::uploader`], [`recorder`]): `tests/store.rs`,
+//!    `an_object_that_was_stored_wrongly_is_sent_again`; `tests/kills.rs`.
+//! 8. Consent withdrawn deletes everything of the recording, spool and bucket, and leaves only a manifest that says so
+//!    ([`recorder`]): `tests/consent.rs`.
+//! 9. Starting up finishes what an earlier run left ([`recorder`]): `tests/process.rs`, `tests/kills.rs`, `tests/shutdown.rs`.
+//! 10. One process owns a spool ([`recorder::spool`]): `tests/process.rs`, `a_second_process_on_the_same_spool_is_refused`.
+//!
 //! # Words
 //!
 //! *PTS*: presentation time, in milliseconds (sound is counted in samples). *Access unit*: all NAL units of one

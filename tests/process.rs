@@ -135,7 +135,19 @@ async fn the_bucket_comes_late_and_the_journal_gives_the_same_files() {
     let mut names: Vec<_> =
         std::fs::read_dir(&rendered[0]).expect("files").map(|e| e.expect("a file").file_name()).collect();
     names.sort();
-    assert_eq!(names, ["audio.m4a", "manifest.json", "recording.mp4", "timeline.json"]);
+    assert_eq!(
+        names,
+        [
+            "audio.m4a",
+            "chat.json",
+            "chat.txt",
+            "manifest.json",
+            "recording.mp4",
+            "timeline.json",
+            "transcript.json",
+            "transcript.vtt"
+        ]
+    );
     for name in ["audio.m4a", "recording.mp4", "timeline.json", "manifest.json"] {
         let [one, two] = [0, 1].map(|n: usize| std::fs::read(rendered[n].join(name)).expect("a file"));
         assert!(one == two, "{name} differs from one rendering to the next");

@@ -80,9 +80,13 @@ async fn a_whole_meeting_into_s3() {
     let keys: Vec<String> = bucket.keys().await.iter().map(|key| redact_key(key, id)).collect();
     insta::assert_snapshot!(keys.join("\n"), @"
     YYYY/MM/DD/TIME-90000000000-STREAM/audio.m4a
+    YYYY/MM/DD/TIME-90000000000-STREAM/chat.json
+    YYYY/MM/DD/TIME-90000000000-STREAM/chat.txt
     YYYY/MM/DD/TIME-90000000000-STREAM/manifest.json
     YYYY/MM/DD/TIME-90000000000-STREAM/recording.mp4
     YYYY/MM/DD/TIME-90000000000-STREAM/timeline.json
+    YYYY/MM/DD/TIME-90000000000-STREAM/transcript.json
+    YYYY/MM/DD/TIME-90000000000-STREAM/transcript.vtt
     ");
     insta::assert_json_snapshot!("manifest", redact(&recording, id));
     assert_eq!(home.spool_files(), [format!("{id}/done.json")]);
@@ -187,7 +191,10 @@ async fn a_meeting_without_a_camera_is_sound() {
     let sent = play_one(settings).await;
     recorder.published(1).await;
     let recording = home.bucket().recording().await;
-    assert_eq!(recording.names(), ["audio.m4a", "timeline.json"]);
+    assert_eq!(
+        recording.names(),
+        ["audio.m4a", "transcript.vtt", "transcript.json", "chat.txt", "chat.json", "timeline.json"]
+    );
     recording.check_files();
     recording.check_marks(&sent);
     assert!(recording.manifest.complete);

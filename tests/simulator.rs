@@ -492,7 +492,7 @@ async fn a_whole_meeting_is_received_as_the_summary_says() {
     let lines: Vec<_> = heard.of(17).iter().map(|m| m["content"]["data"].as_str().unwrap().to_owned()).collect();
     assert_eq!(lines, summary.transcript.iter().map(|l| l.text.clone()).collect::<Vec<_>>());
     assert_eq!((heard.events(1), heard.events(5), heard.events(6), heard.events(4)), (1, 1, 1, 1));
-    assert_eq!(heard.events(3), 2, "those present, and one who comes late");
+    assert_eq!(heard.events(3), 3, "those present, and two who come late");
     assert_eq!(heard.states(8), [1, 4]);
     assert_eq!(heard.states(9), [2, 5]);
     assert_eq!(summary.stop_reason, 6);

@@ -108,6 +108,23 @@ enum Sync {
     Close { slot: Arc<Slot>, number: u32, file: Arc<File>, last: bool, waiters: Vec<oneshot::Sender<()>> },
 }
 
+/// Without its threads the recorder would take in media and lose all of it: it ends, and its next start goes on.
+struct OrAbort;
+
+impl OrAbort {
+    fn watch(self, work: impl FnOnce()) {
+        work();
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for OrAbort {
+    fn drop(&mut self) {
+        tracing::error!("a thread of the journal panicked; the process ends, so that its next start can go on");
+        std::process::abort();
+    }
+}
+
 impl Disk {
     /// Starts the threads.
     ///
@@ -117,19 +134,22 @@ impl Disk {
         let shared = Arc::new(Shared { state: Mutex::default(), bell: Condvar::new() });
         let (to_sync, syncs) = mpsc::channel();
         let writer = Arc::clone(&shared);
-        thread::Builder::new().name("journal-write".into()).spawn(move || write_loop(&writer, &to_sync))?;
-        thread::Builder::new().name("journal-sync".into()).spawn(move || sync_loop(&syncs))?;
+        let work = move || OrAbort.watch(|| write_loop(&writer, &to_sync));
+        thread::Builder::new().name("journal-write".into()).spawn(work)?;
+        thread::Builder::new().name("journal-sync".into()).spawn(move || OrAbort.watch(|| sync_loop(&syncs)))?;
         Ok(Self { _guard: Arc::new(Guard(Arc::clone(&shared))), shared })
     }
 
     /// Opens the journal in `dir`, new or left by an earlier run, and writes `first` into it, durably.
     ///
-    /// A torn last line is cut off and chunks left open are closed. Blocks for a few fsyncs.
+    /// A torn last line is cut off and chunks left open are closed. If this process has the same journal open still, that
+    /// one is closed first. Blocks for a few fsyncs.
     ///
     /// # Errors
     /// When the directory or a file in it cannot be made durable; nothing may be claimed recorded then.
     pub fn open(&self, dir: &Path, t_ms: i64, first: &str) -> Result<Journal, Error> {
         fs::create_dir_all(dir).map_err(Error::new("creating", dir))?;
+        self.end(dir);
         let closed = close_leftovers(dir)?;
         let mut lines = Vec::with_capacity(first.len() + 64);
         push_line(&mut lines, t_ms, EVENT, first.as_bytes(), Form::Json);
@@ -163,6 +183,24 @@ impl Disk {
         });
         state.journals.insert(slot.id, Arc::clone(&slot));
         Ok(Journal { slot, disk: self.clone() })
+    }
+}
+
+impl Disk {
+    /// Ends the journal in `dir` if it is being written: whoever did has gone without a word.
+    fn end(&self, dir: &Path) {
+        let slot = lock(&self.shared.state).journals.values().find(|slot| slot.dir == dir).cloned();
+        if let Some(slot) = slot {
+            let (done, wait) = oneshot::channel();
+            {
+                let mut pending = lock(&slot.pending);
+                pending.waiters.push(done);
+                pending.ending = true;
+            }
+            self.ring();
+            // Whether it could be made durable is logged where it is done.
+            wait.blocking_recv().ok();
+        }
     }
 }
 
@@ -449,147 +487,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::journal::read::{Body, lines};
-    use proptest::prelude::*;
-
-    fn all_lines(dir: &Path) -> Vec<(i64, String, String)> {
-        let mut all = Vec::new();
-        for chunk in read::chunks(dir).unwrap() {
-            let bytes = chunk.read().unwrap();
-            for line in lines(&bytes, chunk.open) {
-                let line = line.unwrap();
-                let body = match line.body {
-                    Body::Json(json) => String::from_utf8(json.to_vec()).unwrap(),
-                    Body::Raw(raw) => format!("raw {raw}"),
-                };
-                all.push((line.t, line.conn.into_owned(), body));
-            }
-        }
-        all
-    }
-
-    #[tokio::test]
-    async fn what_is_appended_is_read_back_in_order() {
-        let tmp = tempfile::tempdir().unwrap();
-        let dir = tmp.path().join("r/journal");
-        let disk = Disk::start().unwrap();
-        let journal = disk.open(&dir, 1, r#"{"event":"x"}"#).unwrap();
-        journal.append(2, "audio", b" {\"a\":\n\r1} ");
-        journal.append_raw(3, "video", b"\0\xff");
-        journal.sync().await.unwrap();
-        assert_eq!(read::chunks(&dir).unwrap().len(), 1);
-        assert!(read::chunks(&dir).unwrap()[0].open);
-        journal.note(4, &Note::Resumed);
-        journal.close().await.unwrap();
-        assert_eq!(*journal.progress().borrow(), Progress { closed: 1, ended: true });
-        let line = |t, conn: &str, body: &str| (t, conn.to_owned(), body.to_owned());
-        assert_eq!(
-            all_lines(&dir),
-            [
-                line(1, "event", r#"{"event":"x"}"#),
-                line(2, "audio", "{\"a\":  1}"),
-                line(3, "video", "raw AP8="),
-                line(4, "event", r#"{"note":"resumed"}"#),
-            ]
-        );
-        assert!(!read::chunks(&dir).unwrap()[0].open);
-    }
-
-    #[tokio::test]
-    async fn chunks_close_at_their_size_and_never_change() {
-        let tmp = tempfile::tempdir().unwrap();
-        let journal = Disk::start().unwrap().open(tmp.path(), 1, "{}").unwrap();
-        let big = format!(r#"{{"x":"{}"}}"#, "a".repeat(6 << 20));
-        let mut progress = journal.progress();
-        for t in 2..5 {
-            journal.append(t, "video", big.as_bytes());
-            journal.sync().await.unwrap();
-        }
-        progress.wait_for(|progress| progress.closed == 1).await.unwrap();
-        let first = std::fs::read(Chunk::path(tmp.path(), 1, false)).unwrap();
-        journal.append(5, "audio", b"{}");
-        journal.close().await.unwrap();
-        assert_eq!(std::fs::read(Chunk::path(tmp.path(), 1, false)).unwrap(), first);
-        assert_eq!(all_lines(tmp.path()).iter().map(|line| line.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
-        assert_eq!(read::chunks(tmp.path()).unwrap().len(), 2);
-    }
-
-    #[tokio::test]
-    async fn a_disk_that_takes_nothing_costs_counted_messages_and_a_note() {
-        let tmp = tempfile::tempdir().unwrap();
-        let disk = Disk::start().unwrap();
-        let journal = disk.open(tmp.path(), 1, "{}").unwrap();
-        let message = format!(r#"{{"x":"{}"}}"#, "a".repeat(8 << 20));
-        {
-            // Holding the chunk is what a write that hangs does.
-            let _hanging = lock(&journal.slot.file);
-            for t in 2..8 {
-                journal.append(t, "video", message.as_bytes());
-            }
-        }
-        journal.sync().await.unwrap();
-        journal.append(9, "audio", b"{}");
-        journal.close().await.unwrap();
-        let lines = all_lines(tmp.path());
-        let kept: Vec<i64> = lines.iter().map(|line| line.0).collect();
-        assert_eq!(kept, [1, 2, 3, 4, 9, 9]);
-        let note: Note = serde_json::from_str(&lines[4].2).unwrap();
-        let bytes = 3 * message.len() as u64;
-        assert_eq!(note, Note::Dropped { messages: 3, bytes, from_ms: 5, to_ms: 7 });
-    }
-
-    #[tokio::test]
-    async fn any_cut_at_any_byte_loses_at_most_the_last_line() {
-        let tmp = tempfile::tempdir().unwrap();
-        let dir = tmp.path().join("whole");
-        let disk = Disk::start().unwrap();
-        let journal = disk.open(&dir, 1, "{}").unwrap();
-        for t in 2..6 {
-            journal.append(t, "audio", br#"{"msg_type":14,"content":{"data":"AAEC"}}"#);
-        }
-        journal.sync().await.unwrap();
-        let bytes = std::fs::read(Chunk::path(&dir, 1, true)).unwrap();
-        for cut in 0..=bytes.len() {
-            let dir = tmp.path().join(cut.to_string());
-            std::fs::create_dir(&dir).unwrap();
-            std::fs::write(Chunk::path(&dir, 1, true), &bytes[..cut]).unwrap();
-            let whole = bytes[..cut].iter().filter(|&&b| b == b'\n').count();
-            assert_eq!(all_lines(&dir).len(), whole, "reading as it is, cut at {cut}");
-            close_leftovers(&dir).unwrap();
-            assert_eq!(all_lines(&dir).len(), whole, "after recovery, cut at {cut}");
-            assert!(!read::chunks(&dir).unwrap()[0].open);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_journal_goes_on_in_a_new_chunk_after_a_crash() {
-        let tmp = tempfile::tempdir().unwrap();
-        std::fs::write(Chunk::path(tmp.path(), 1, false), "{\"t\":1,\"c\":\"event\",\"m\":{}}\n").unwrap();
-        std::fs::write(Chunk::path(tmp.path(), 2, true), "{\"t\":2,\"c\":\"event\",\"m\":{}}\n{\"t\":3,\"c").unwrap();
-        let journal = Disk::start().unwrap().open(tmp.path(), 4, "{}").unwrap();
-        assert_eq!(*journal.progress().borrow(), Progress { closed: 2, ended: false });
-        journal.close().await.unwrap();
-        assert_eq!(all_lines(tmp.path()).iter().map(|line| line.0).collect::<Vec<_>>(), [1, 2, 4]);
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_survive_as_raw_and_any_json_on_one_line(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let mut written = Vec::new();
-            push_line(&mut written, 7, "chat", &bytes, Form::Raw);
-            let text = serde_json::to_string_pretty(&serde_json::json!({"x": [String::from_utf8_lossy(&bytes)]})).unwrap();
-            push_line(&mut written, 8, "chat", text.as_bytes(), Form::Json);
-            let lines: Vec<_> = lines(&written, false).map(Result::unwrap).collect();
-            prop_assert_eq!(lines.len(), 2);
-            let Body::Raw(raw) = &lines[0].body else { panic!("not raw") };
-            prop_assert_eq!(base64_simd::STANDARD.decode_to_vec(raw.as_bytes()).unwrap(), bytes);
-            let Body::Json(json) = &lines[1].body else { panic!("not json") };
-            prop_assert_eq!(
-                serde_json::from_slice::<serde_json::Value>(json).unwrap(),
-                serde_json::from_str::<serde_json::Value>(&text).unwrap()
-            );
-        }
-    }
-}
+mod tests;

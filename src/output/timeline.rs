@@ -1,9 +1,10 @@
-//! `timeline.json`: what happened when, on the recording's timeline and by the clock: what was filled, held, cut, dropped
-//! and encoded anew, and what became of the connections.
+//! `timeline.json`: what happened when, on the recording's timeline and by the clock: who was there, what was
+//! filled, held, cut, dropped and encoded anew, and what became of the connections.
 //!
 //! Times ending in `_ms` count from the recording's zero; `at`, `from` and `until` are by Zoom's clock.
 
 use super::manifest::TrackSummary;
+use super::people::People;
 use super::time::{rfc3339, rfc3339_option};
 use crate::media::{Gap, Pts, Timestamp, TrackKey};
 use serde::Serialize;
@@ -11,16 +12,22 @@ use serde::Serialize;
 /// The version of the format that is written.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// The format as a JSON Schema (draft 2020-12).
+pub const SCHEMA: &str = include_str!("timeline.schema.json");
+
 /// The content of `timeline.json`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Timeline {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// The wall-clock time of zero; none if no media came.
+    /// The wall-clock time of zero; none if nothing came that has a time.
     #[serde(skip_serializing_if = "Option::is_none", with = "rfc3339_option")]
     pub zero_at: Option<Timestamp>,
     /// The length of every track, in milliseconds.
     pub duration_ms: u64,
+    /// Who was there and what they did.
+    #[serde(flatten)]
+    pub people: People,
     /// What each track is made of. `received_ms` and `filled_ms` add up to the length.
     pub tracks: Vec<TrackSummary>,
     /// Where media is missing and why; the same as in the manifest.

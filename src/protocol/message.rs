@@ -122,6 +122,15 @@ pub fn peek_type(bytes: &[u8]) -> Result<i64, serde_json::Error> {
     Ok(head.msg_type.unwrap_or_default())
 }
 
+/// The `content` of a message of text, whatever its shape.
+pub(super) fn content_of(bytes: &[u8]) -> Option<Value> {
+    #[derive(Deserialize)]
+    struct Body {
+        content: Value,
+    }
+    object::<Body>(bytes).ok().map(|body| body.content)
+}
+
 /// Reads a JSON object; serde alone would take an array of the fields for one too.
 fn object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, serde_json::Error> {
     match bytes.trim_ascii_start() {
@@ -201,10 +210,10 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The body of a media message.
+/// The body of a media message; that of a text is read by [`super::transcript`] and [`super::chat`].
 #[derive(Debug, Default)]
 pub struct Content<'a> {
-    /// The payload: base64 for sound and pictures, text otherwise.
+    /// The payload in base64.
     pub data: Cow<'a, str>,
     /// The time of its first sample, or of the picture, in Unix ms.
     pub timestamp: Option<i64>,
@@ -214,14 +223,6 @@ pub struct Content<'a> {
     pub user_name: Option<Cow<'a, str>>,
     /// Contact Center's party.
     pub channel_id: Option<Cow<'a, str>>,
-    /// Where an utterance starts, in Unix ms.
-    pub start_time: Option<i64>,
-    /// Where it ends, in Unix ms.
-    pub end_time: Option<i64>,
-    /// 1 new, 2 update, 3 delete.
-    pub attribute: Option<i64>,
-    /// The language of an utterance, by Zoom's numbers.
-    pub language: Option<i64>,
 }
 
 /// Text, or a number taken as text, borrowed where no escape forbids it.
@@ -259,14 +260,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-struct Int(Option<i64>);
-
-impl<'de> Deserialize<'de> for Int {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        tolerant::int(deserializer).map(Self)
-    }
-}
-
 struct EpochMs(Option<i64>);
 
 impl<'de> Deserialize<'de> for EpochMs {
@@ -299,10 +292,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
                         "user_id" => content.user_id = Some(map.next_value::<Text<'de>>()?.0),
                         "user_name" => content.user_name = Some(map.next_value::<Text<'de>>()?.0),
                         "channel_id" => content.channel_id = Some(map.next_value::<Text<'de>>()?.0),
-                        "start_time" => content.start_time = map.next_value::<EpochMs>()?.0,
-                        "end_time" => content.end_time = map.next_value::<EpochMs>()?.0,
-                        "attribute" => content.attribute = map.next_value::<Int>()?.0,
-                        "language" => content.language = map.next_value::<Int>()?.0,
                         _ => {
                             map.next_value::<IgnoredAny>()?;
                         }

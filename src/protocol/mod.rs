@@ -7,9 +7,13 @@
 
 #![deny(clippy::disallowed_methods)]
 
+pub mod chat;
 pub mod event;
+mod fields;
+pub mod happening;
 pub mod link;
 pub mod message;
 pub mod server_urls;
 pub mod signature;
 mod tolerant;
+pub mod transcript;

@@ -24,7 +24,8 @@ pub(super) fn as_int(value: &Value) -> Option<i64> {
     }
 }
 
-fn normalize_epoch(time: i64) -> i64 {
+/// Brings a time to milliseconds, by its size.
+pub(super) fn normalize_epoch(time: i64) -> i64 {
     match time {
         ..=0 => time,
         1..100_000_000_000 => time * 1000,

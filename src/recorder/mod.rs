@@ -49,6 +49,9 @@ use tokio_util::task::TaskTracker;
 /// How many recordings are rendered at the same time; the others wait, their sockets do not.
 const RENDERS: usize = 2;
 
+/// How often streams are forgotten that are over for longer than [`spool::REMEMBER`].
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
+
 /// Of the grace of a shutdown, what is kept for stopping children and forcing journals to the disk.
 const LETTING_GO: Duration = Duration::from_secs(3);
 
@@ -132,6 +135,8 @@ struct Shared {
     cancel: CancellationToken,
     /// What the operator should know, for the pages that show the state.
     notices: Mutex<Vec<String>>,
+    /// How often tasks of a recording have panicked.
+    panics: Mutex<HashMap<RecordingId, u32>>,
 }
 
 /// What becomes of streams that an earlier run left running.
@@ -176,11 +181,13 @@ impl Recorder {
                 finish: AtomicBool::new(false),
                 cancel: CancellationToken::new(),
                 notices: Mutex::default(),
+                panics: Mutex::default(),
             }),
         };
         for left in left {
             recorder.pick_up(left, unfinished).await;
         }
+        tokio::spawn(recorder.clone().forget_now_and_then());
         Ok(recorder)
     }
 
@@ -263,6 +270,23 @@ impl Recorder {
         let live = recording.resume(unfinished).await?;
         stream.go_live(live);
         Ok(())
+    }
+
+    /// Forgets streams that are over for long, in memory and in the spool.
+    async fn forget_now_and_then(self) {
+        let cancel = self.shared.cancel.clone();
+        while cancel.run_until_cancelled(tokio::time::sleep(FORGET_EVERY)).await.is_some() {
+            let shared = Arc::clone(&self.shared);
+            let forgotten = blocking(move || shared.spool.forget()).await;
+            if let Err(err) = forgotten {
+                tracing::warn!(err = %err, "what is over cannot be removed from the spool");
+            }
+            let mut streams = self.shared.streams.lock().unwrap_or_else(PoisonError::into_inner);
+            // Whoever holds a stream may be about to change it.
+            streams.retain(|_, stream| {
+                Arc::strong_count(stream) > 1 || stream.try_lock().map_or(true, |stream| !stream.is_forgettable())
+            });
+        }
     }
 
     fn stream(&self, id: &StreamId) -> Arc<tokio::sync::Mutex<Stream>> {
@@ -456,6 +480,25 @@ impl Recorder {
 }
 
 impl Shared {
+    /// A task of a recording panicked: at first at once, for Zoom does not hold a stream for long, then less and less often.
+    async fn after_panic(self: Arc<Self>, folder: Folder) {
+        let panics = {
+            let mut panics = self.panics.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = panics.entry(folder.id().clone()).or_insert(0);
+            *count += 1;
+            *count
+        };
+        let delay = Duration::from_secs(if panics == 1 { 1 } else { 60 });
+        tracing::error!(
+            panics,
+            delay_ms = delay.as_millis() as u64,
+            "the recorder panicked over this recording; nothing in its journal is lost, it is picked up again; please report this"
+        );
+        if self.drain.run_until_cancelled(tokio::time::sleep(delay)).await.is_some() {
+            Recorder { shared: self }.pick_up(Left::Unfinished(folder), Unfinished::Join).await;
+        }
+    }
+
     /// A recording is over; remembers where it is.
     async fn note_published(&self, stream_id: &StreamId, ordinal: u32, published: Published) {
         let stream = {

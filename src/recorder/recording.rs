@@ -124,11 +124,20 @@ impl Recording {
         live
     }
 
+    /// Works in a task of its own. A panic is a bug of ours that costs the task, and the recording is picked up again from what
+    /// it has in the spool.
     fn spawn<F: Future<Output = ()> + Send + 'static>(self, work: impl FnOnce(Self) -> F) {
         let span = tracing::info_span!("recording", id = %self.folder.id());
-        let tasks = self.shared.tasks.clone();
+        let (shared, folder) = (Arc::clone(&self.shared), self.folder.clone());
+        let tasks = shared.tasks.clone();
         // Boxed at once: it is large, and a worker's stack is not.
-        tasks.spawn(Box::pin(work(self)).instrument(span));
+        let work = Box::pin(work(self));
+        let watched = async move {
+            if tokio::spawn(work.in_current_span()).await.is_err_and(|err| err.is_panic()) {
+                shared.after_panic(folder).await;
+            }
+        };
+        tasks.spawn(watched.instrument(span));
     }
 
     fn link(&self) -> anyhow::Result<Link> {

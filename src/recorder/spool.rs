@@ -138,17 +138,11 @@ impl Spool {
     /// # Errors
     /// When the spool cannot be listed.
     pub fn left(&self) -> Result<Vec<Left>, Error> {
+        self.forget()?;
         let mut left = Vec::new();
-        for entry in fs::read_dir(&self.root).map_err(failed("listing", &self.root))? {
-            let entry = entry.map_err(failed("listing", &self.root))?;
-            let Some(id) = entry.file_name().to_str().and_then(RecordingId::from_folder) else { continue };
-            let folder = self.folder(id);
+        for folder in self.folders()? {
             if let Some(done) = folder.read_json::<Done>(DONE) {
-                if clock::unix_ms().saturating_sub(done.at_ms) > REMEMBER.as_millis() as i64 {
-                    folder.remove()?;
-                } else {
-                    left.push(Left::Done(folder, done));
-                }
+                left.push(Left::Done(folder, done));
             } else if folder.is_unfinished() {
                 left.push(Left::Unfinished(folder));
             } else if folder.dir.is_dir() && !folder.journal().exists() {
@@ -159,6 +153,29 @@ impl Spool {
             }
         }
         Ok(left)
+    }
+
+    /// Removes what is over for longer than [`REMEMBER`].
+    ///
+    /// # Errors
+    /// When the spool cannot be listed, or something cannot be removed.
+    pub fn forget(&self) -> Result<(), Error> {
+        let is_old = |done: Done| clock::unix_ms().saturating_sub(done.at_ms) > REMEMBER.as_millis() as i64;
+        for folder in self.folders()? {
+            if folder.read_json(DONE).is_some_and(is_old) && !folder.is_withdrawn() {
+                folder.remove()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn folders(&self) -> Result<Vec<Folder>, Error> {
+        let mut folders = Vec::new();
+        for entry in fs::read_dir(&self.root).map_err(failed("listing", &self.root))? {
+            let entry = entry.map_err(failed("listing", &self.root))?;
+            folders.extend(entry.file_name().to_str().and_then(RecordingId::from_folder).map(|id| self.folder(id)));
+        }
+        Ok(folders)
     }
 }
 
@@ -357,6 +374,22 @@ mod tests {
         assert_eq!(left, ["done over 5", "unfinished running"]);
         assert!(!tmp.path().join("forgotten").exists() && !tmp.path().join("nothing").exists());
         assert!(tmp.path().join("lost+found").exists());
+    }
+
+    #[test]
+    fn what_is_over_for_long_is_forgotten_unless_it_is_to_be_deleted() {
+        let tmp = tempfile::tempdir().unwrap();
+        let spool = Spool::open(tmp.path()).unwrap();
+        let folder = |name: &str| spool.folder(RecordingId::from_folder(name).unwrap());
+        let done = |at_ms| Done { stream_id: StreamId::new("s"), ordinal: 1, until_ts: 5, published: None, at_ms };
+        folder("recent").finish(&done(clock::unix_ms())).unwrap();
+        folder("old").finish(&done(0)).unwrap();
+        folder("revoked").finish(&done(0)).unwrap();
+        folder("revoked").withdraw().unwrap();
+        folder("running").keep_start_event(b"{}").unwrap();
+        spool.forget().unwrap();
+        let there = |name: &str| tmp.path().join(name).exists();
+        assert_eq!(["recent", "old", "revoked", "running"].map(there), [true, false, true, true]);
     }
 
     #[test]

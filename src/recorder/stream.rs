@@ -1,16 +1,19 @@
 //! What is known of one stream id: its recordings so far, and which of them an event is about.
 
+use super::spool::REMEMBER;
 use crate::capture::Command;
 use crate::ids::MeetingId;
 use crate::journal::Journal;
 use crate::output::{Folder, Manifest};
 use crate::protocol::event::Started;
+use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// A stream. Its state is held while an event about it is being made durable.
-#[derive(Default)]
 pub(super) struct Stream {
+    /// When it was last heard of.
+    touched: Instant,
     /// The ordinal of its newest recording; 0 if there is none.
     pub(super) ordinal: u32,
     /// Start events up to this time (Zoom's, Unix ms) have had their effect.
@@ -64,7 +67,25 @@ pub struct Published {
     pub manifest: Box<Manifest>,
 }
 
+impl Default for Stream {
+    fn default() -> Self {
+        Self { touched: Instant::now(), ordinal: 0, until_ts: 0, live: None, recordings: Vec::new() }
+    }
+}
+
 impl Stream {
+    /// Whether it is over for so long that no event will come about it.
+    pub(super) fn is_forgettable(&self) -> bool {
+        let live = self.live.as_ref().is_some_and(|live| !live.commands.is_closed());
+        let unfinished = self.recordings.iter().any(|known| matches!(known.state, State::Unfinished(_)));
+        !live && !unfinished && self.touched.elapsed() > REMEMBER
+    }
+
+    /// Something was heard of it.
+    pub(super) fn touch(&mut self) {
+        self.touched = Instant::now();
+    }
+
     /// The capture that runs, if one does.
     pub(super) fn live(&mut self) -> Option<&mut Live> {
         self.live.as_mut().filter(|live| !live.commands.is_closed())
@@ -72,6 +93,9 @@ impl Stream {
 
     /// A recording is begun or picked up; `withdrawn` tells it that consent was withdrawn.
     pub(super) fn add(&mut self, ordinal: u32, since_ts: i64, withdrawn: CancellationToken) {
+        self.touch();
+        // It may be picked up for the second time.
+        self.recordings.retain(|known| known.ordinal != ordinal);
         self.ordinal = self.ordinal.max(ordinal);
         self.until_ts = self.until_ts.max(since_ts);
         self.recordings.push(Known { ordinal, since_ts, state: State::Unfinished(withdrawn) });
@@ -82,10 +106,30 @@ impl Stream {
     }
 
     pub(super) fn note_published(&mut self, ordinal: u32, published: Published) {
+        self.touch();
         for known in self.recordings.iter_mut().filter(|known| known.ordinal == ordinal) {
             if !matches!(known.state, State::Withdrawn) {
                 known.state = State::Published(published.clone());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_forgotten_when_all_of_it_is_long_over() {
+        let long_ago = Instant::now().checked_sub(REMEMBER + REMEMBER / 2).expect("instants reach back that far");
+        let mut stream = Stream { touched: long_ago, ..Stream::default() };
+        assert!(stream.is_forgettable());
+        stream.add(1, 5, CancellationToken::new());
+        stream.touched = long_ago;
+        assert!(!stream.is_forgettable(), "it is not published");
+        stream.recordings[0].state = State::Withdrawn;
+        assert!(stream.is_forgettable());
+        stream.touch();
+        assert!(!stream.is_forgettable());
     }
 }

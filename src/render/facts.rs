@@ -1,6 +1,7 @@
 //! What a journal says about a recording besides its media: who, when, how it ended, what was down in between.
 
 use super::items::{Item, Received};
+use super::texts::Down;
 use crate::ids::{Product, RecordingId};
 use crate::journal::Note;
 use crate::media::{Pts, Timestamp};
@@ -10,7 +11,7 @@ use crate::output::{StopReason, StopSource};
 use crate::protocol::event::{Event, Started};
 use crate::protocol::message::Medium;
 use crate::timeline::Span;
-use crate::timeline::clock::Clock;
+use crate::timeline::clock::{Clock, Place};
 use std::collections::BTreeMap;
 
 /// A connection that is lost this shortly before the end was closed because of it.
@@ -137,6 +138,23 @@ impl Facts {
             .map(|(_, from, to)| self.span(clock, from, to))
             .filter(|down| holes.iter().any(|hole| near(hole.start, down) || near(hole.end, down)))
             .collect()
+    }
+
+    /// When the connections of texts were down. Nothing tells whether there was anything to be received.
+    pub(super) fn texts_down(&self, clock: &Clock) -> Down {
+        let of = |medium: Medium| {
+            let until_end = self.lost.get(&medium).map(|&since| (since, self.last_t_ms));
+            let ended = self.down.iter().filter(|(of, ..)| *of == medium).map(|&(_, from, to)| (from, to));
+            let places = |(from, to)| (self.zooms_time(from), self.zooms_time(to));
+            // However soon it was back, what was on its way is lost; within a cut pause nothing was.
+            let matters = |(from, to): &(Timestamp, Timestamp)| {
+                clock.pts(*from) < clock.pts(*to) || clock.place(*from) != Place::Paused
+            };
+            let span =
+                |(from, to)| Span::new(clock.pts(from), clock.pts(to).max(Pts(clock.pts(from).0.saturating_add(1))));
+            ended.chain(until_end).map(places).filter(matters).map(span).collect()
+        };
+        Down { transcript: of(Medium::Transcript), chat: of(Medium::Chat) }
     }
 
     /// When the disk took nothing, on the recording's timeline.

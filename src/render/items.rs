@@ -5,8 +5,11 @@ use crate::ids::UserId;
 use crate::journal::read::{self, Body};
 use crate::journal::{EVENT, Note};
 use crate::media::{AccessUnit, Timestamp};
+use crate::protocol::chat::ChatMessage;
 use crate::protocol::event::Event;
-use crate::protocol::message::{Content, Medium, Message, msg_type};
+use crate::protocol::happening::Happening;
+use crate::protocol::message::{Content, Medium, Message, msg_type, peek_type};
+use crate::protocol::transcript::Utterance;
 use crate::timeline::image;
 use bytes::Bytes;
 use serde_json::Value;
@@ -23,8 +26,12 @@ pub(super) enum Item {
     Parameters(Medium, Value),
     /// The session was paused (`true`) or goes on.
     Paused(bool, Timestamp),
-    /// Somebody began (`true`) or ceased to share a screen.
-    Sharing(bool, Timestamp),
+    /// People came, left, spoke, shared a screen and so on.
+    Happened(Happening),
+    /// Something was said, as text.
+    Said(Box<Utterance>),
+    /// Something was written.
+    Written(Box<ChatMessage>),
     /// A packet of L16.
     Sound { timestamp: Timestamp, speaker: Speaker, name: Option<String>, bytes: Vec<u8> },
     /// A picture of the camera or of the shared screen.
@@ -73,7 +80,13 @@ fn own(json: &[u8], t_ms: i64) -> Item {
 }
 
 fn message(json: &[u8]) -> Item {
-    let Ok(message) = Message::parse(json) else { return Item::Unreadable };
+    let Ok(message) = Message::parse(json) else {
+        // Texts are read by other rules.
+        return match peek_type(json) {
+            Ok(kind @ (msg_type::MEDIA_DATA_TRANSCRIPT | msg_type::MEDIA_DATA_CHAT)) => text(kind, json),
+            _ => Item::Unreadable,
+        };
+    };
     let kind = message.msg_type.unwrap_or_default();
     match kind {
         msg_type::MEDIA_DATA_AUDIO => message.content.map_or(Item::Unreadable, sound),
@@ -83,8 +96,9 @@ fn message(json: &[u8]) -> Item {
         msg_type::MEDIA_DATA_SHARE => {
             message.content.map_or(Item::Unreadable, |content| picture(Medium::Share, content))
         }
+        msg_type::MEDIA_DATA_TRANSCRIPT | msg_type::MEDIA_DATA_CHAT => text(kind, json),
         msg_type::DATA_HAND_SHAKE_RESP => parameters(message.media_params),
-        msg_type::EVENT_UPDATE => message.event.as_ref().map_or(Item::Other, event_update),
+        msg_type::EVENT_UPDATE => message.event.as_ref().and_then(Happening::parse).map_or(Item::Other, Item::Happened),
         msg_type::SESSION_STATE_UPDATE => {
             const PAUSED: i64 = 3;
             const RESUMED: i64 = 4;
@@ -98,15 +112,12 @@ fn message(json: &[u8]) -> Item {
     }
 }
 
-fn event_update(event: &Value) -> Item {
-    const SHARING_START: i64 = 5;
-    const SHARING_STOP: i64 = 6;
-    let number = |key: &str| event.get(key).and_then(|value| value.as_i64().or_else(|| value.as_str()?.parse().ok()));
-    match (number("event_type"), number("timestamp")) {
-        (Some(SHARING_START), Some(at)) => Item::Sharing(true, Timestamp(at)),
-        (Some(SHARING_STOP), Some(at)) => Item::Sharing(false, Timestamp(at)),
-        _ => Item::Other,
+fn text(kind: i64, json: &[u8]) -> Item {
+    match kind {
+        msg_type::MEDIA_DATA_CHAT => ChatMessage::parse(json).map(|chat| Item::Written(Box::new(chat))),
+        _ => Utterance::parse(json).map(|said| Item::Said(Box::new(said))),
     }
+    .unwrap_or(Item::Unreadable)
 }
 
 fn parameters(params: Option<Value>) -> Item {
@@ -162,6 +173,10 @@ mod tests {
 {"t":7,"c":"audio","m":{"msg_type":14,"content":{"data":"!","timestamp":1}}}
 {"t":8,"c":"audio","raw":"AAEC"}
 {"t":9,"c":"signaling","m":{"msg_type":12}}
+{"t":9,"c":"signaling","m":{"msg_type":6,"event":{"event_type":5,"timestamp":1754042400126}}}
+{"t":9,"c":"transcript","m":{"msg_type":17,"content":{"data":"hello"}}}
+{"t":9,"c":"chat","m":{"msg_type":18,"content":{"data":{"message_id":"1","operation_type":1,"data":"hi"}}}}
+{"t":9,"c":"chat","m":{"msg_type":18}}
 nonsense
 "#;
         let shown: Vec<String> = items(chunk, false)
@@ -171,7 +186,9 @@ nonsense
                 Item::Note(note) => format!("{note:?}"),
                 Item::Parameters(medium, _) => format!("{} parameters", medium.as_str()),
                 Item::Paused(paused, at) => format!("paused {paused} {}", at.0),
-                Item::Sharing(on, at) => format!("sharing {on} {}", at.0),
+                Item::Happened(happening) => format!("happened {}", happening.at.0),
+                Item::Said(said) => format!("said {}", said.text),
+                Item::Written(written) => format!("written {}", written.text),
                 Item::Sound { timestamp, bytes, .. } => format!("sound {} {bytes:?}", timestamp.0),
                 Item::Picture(medium, unit) => format!("{} {:?} {:?}", medium.as_str(), unit.codec, &unit.data[..]),
                 Item::Other => "other".into(),
@@ -190,6 +207,10 @@ nonsense
                 "unreadable",
                 "unreadable",
                 "other",
+                "happened 1754042400126",
+                "said hello",
+                "written hi",
+                "unreadable",
                 "unreadable"
             ]
         );

@@ -18,6 +18,7 @@ mod page;
 mod pictures;
 mod poster;
 mod sound;
+mod texts;
 mod tracks;
 mod unusable;
 
@@ -359,6 +360,7 @@ impl<'a> Attempt<'a> {
             pauses,
             connections,
             participants,
+            texts,
             mut remarks,
         } = whole;
         self.write(ready, true).await?;
@@ -395,11 +397,14 @@ impl<'a> Attempt<'a> {
         let bitrate = self.settings.audio_bitrate;
         let mut files = assemble::run(self.ffmpeg, &self.job.work, &self.job.out, &made, bitrate).await?;
         remove(&self.job.work).await?;
+        files.extend(texts.write(&self.job.out).await?);
+        remarks.extend(texts.remarks.iter().cloned());
         remarks.extend(unusable::remarks(&unusable));
         let timeline = Timeline {
             schema_version: timeline::SCHEMA_VERSION,
             zero_at: zero,
             duration_ms,
+            people: texts.people.clone(),
             tracks: tracks.clone(),
             gaps: gaps.clone(),
             filled,

@@ -8,12 +8,14 @@ use super::facts::Facts;
 use super::items::{Item, Received, items};
 use super::pictures::PictureTrack;
 use super::sound::{Admitted, Pcm, SoundTracks};
+use super::texts::{Collected, Texts};
 use super::unusable;
 use crate::ids::UserId;
 use crate::journal::Note;
 use crate::media::{AccessUnit, Gap, Pts, Timestamp, TrackKey};
 use crate::output::manifest::TrackSummary;
 use crate::output::timeline::{Connection, Dropped, Pause, Repeated, Unusable, Why};
+use crate::protocol::happening::Kind;
 use crate::protocol::message::Medium;
 use crate::timeline::Span;
 use crate::timeline::clock::{Clock, PausePolicy};
@@ -31,6 +33,7 @@ pub(super) struct Tracks {
     camera: PictureTrack,
     share: PictureTrack,
     facts: Facts,
+    texts: Collected,
     unusable: unusable::Received,
     /// What came before anything with a time of its own did.
     early: Vec<Step>,
@@ -62,6 +65,7 @@ pub(super) struct Whole {
     pub(super) connections: Vec<Connection>,
     /// Whose sound came by itself, with their names.
     pub(super) participants: Vec<(UserId, Option<String>)>,
+    pub(super) texts: Texts,
     pub(super) remarks: Vec<String>,
 }
 
@@ -110,6 +114,7 @@ impl Tracks {
             camera: pictures(TrackKey::Camera, Mode::Camera),
             share: pictures(TrackKey::Share, Mode::Share),
             facts: Facts::default(),
+            texts: Collected::default(),
             unusable: unusable::Received::default(),
             early: Vec::new(),
         }
@@ -120,6 +125,7 @@ impl Tracks {
         let mut steps = std::mem::take(&mut self.early);
         for received in items(chunk, open) {
             self.facts.push(&received);
+            self.texts.push(&received.item);
             self.judge(received, &mut steps);
         }
         self.take_steps(steps)
@@ -131,11 +137,16 @@ impl Tracks {
         self.drain(Medium::Audio, &mut steps);
         self.drain(Medium::Video, &mut steps);
         self.drain(Medium::Share, &mut steps);
+        if self.clock.is_none() && steps.iter().all(|step| step.timestamp().is_none()) {
+            // Nothing but texts: the timeline is theirs.
+            self.clock = self.texts.earliest().map(|zero| Clock::new(zero, self.paused));
+        }
         let mut ready = self.take_steps(steps)?;
 
         let there = [self.sound.is_there(), self.camera.is_there(), self.share.is_there()];
         let ends = [self.sound.last_end(), self.camera.last_end(), self.share.last_end()];
         let end = there.iter().zip(ends).filter(|(there, _)| **there).map(|(_, end)| end).max().unwrap_or(Pts(0));
+        let zero = self.clock.as_ref().map(Clock::zero);
         let clock = self.clock.unwrap_or_else(|| Clock::new(Timestamp(0), self.paused));
         let end = if there.contains(&true) { end.max(self.facts.disk_end(&clock)) } else { end };
         let mut unusable = self.unusable.on_timeline(|t_ms| self.facts.at(&clock, t_ms));
@@ -181,7 +192,8 @@ impl Tracks {
                 gaps.extend(holes);
             }
         }
-        let zero = there.contains(&true).then(|| clock.zero());
+        let product = self.facts.started().map(|started| started.stream.product);
+        let texts = self.texts.finish(&clock, zero, end, product, &self.facts.texts_down(&clock));
         let pauses = clock.pauses().into_iter().map(|(from, until)| {
             let end_ms = until.map_or(end, |until| clock.pts(until));
             Pause { start_ms: clock.pts(from), end_ms, from, until }
@@ -200,6 +212,7 @@ impl Tracks {
             pauses,
             connections,
             participants,
+            texts,
             remarks,
         })
     }
@@ -231,7 +244,11 @@ impl Tracks {
                 self.note_unusable(&key, received.t_ms, misplaced, 0);
             }
             Item::Paused(paused, at) => steps.push(Step::Paused(paused, at)),
-            Item::Sharing(on, at) => steps.push(Step::Sharing(on, at)),
+            Item::Happened(happening) => match happening.kind(None) {
+                Some(Kind::SharingStarted) => steps.push(Step::Sharing(true, happening.at)),
+                Some(Kind::SharingStopped) => steps.push(Step::Sharing(false, happening.at)),
+                _ => {}
+            },
             Item::Note(Note::Lost { conn, .. }) => {
                 if let Some(medium) = Medium::ALL.into_iter().find(|medium| medium.as_str() == conn) {
                     self.lost(medium, steps);

@@ -5,7 +5,7 @@ use super::meeting::Meeting;
 use super::script::{Cut, Span};
 use super::server::Registry;
 use super::summary::{MeetingSummary, WebhookAnswer};
-use super::text::{PEOPLE, TURN_MS, speaker};
+use super::text::{GUEST, GUEST_LEAVES_MS, PEOPLE, TURN_MS, speaker};
 use super::webhooks::{Hooks, Kind, body};
 use crate::rest;
 use serde_json::{Value, json};
@@ -180,7 +180,8 @@ fn script(meeting: &Meeting) -> Vec<(i64, Action)> {
 fn life(meeting: &Meeting) -> Vec<(i64, Action)> {
     let script = &meeting.settings.script;
     let mut events = Vec::new();
-    for person in PEOPLE.iter().filter(|person| person.joins_ms > 0) {
+    events.push((GUEST_LEAVES_MS, json!({"event_type": 4, "participants": [{"user_id": GUEST.id}]})));
+    for person in PEOPLE.iter().chain([&GUEST]).filter(|person| person.joins_ms > 0) {
         let joined = json!([{"user_id": person.id, "user_name": person.name}]);
         events.push((person.joins_ms, json!({"event_type": 3, "participants": joined})));
     }

@@ -62,6 +62,8 @@ pub(super) struct Made {
     /// Whose sound it is, if it is not the mix.
     pub(super) user_id: Option<u32>,
     pub(super) text: Option<String>,
+    /// The `content` of a text, where it was generated.
+    pub(super) content: Option<serde_json::Value>,
 }
 
 /// What came of asking for a message.
@@ -340,7 +342,8 @@ fn close(length: usize, timestamp: i64, out: &mut String) {
 fn made_text(msg_type: i64, text: text::Text, out: &mut String) -> Next {
     let message = serde_json::json!({"msg_type": msg_type, "content": text.content});
     out.push_str(&message.to_string());
-    Next::Made(Made { at_ms: text.at_ms, bytes: text.text.len(), text: Some(text.text), ..Made::default() })
+    let (bytes, content) = (text.text.len(), Some(text.content));
+    Next::Made(Made { at_ms: text.at_ms, bytes, text: Some(text.text), content, ..Made::default() })
 }
 
 /// The same every time for the same message: a summary can be compared with another run's.

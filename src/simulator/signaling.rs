@@ -4,7 +4,7 @@ use super::meeting::Meeting;
 use super::server::{Identity, check_identity};
 use super::socket::{Gone, Received, Socket};
 use super::state::{Cause, Control};
-use super::text::{PEOPLE, speaker};
+use super::text::{GUEST, GUEST_LEAVES_MS, PEOPLE, speaker};
 use crate::protocol::message::{Medium, msg_type};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -218,7 +218,8 @@ fn present(meeting: &Meeting, event_type: i64) {
     }
     let position = meeting.clock().position();
     let timestamp = meeting.clock().now();
-    let there = || PEOPLE.iter().filter(|person| person.joins_ms <= position);
+    let guest = (position < GUEST_LEAVES_MS).then_some(&GUEST);
+    let there = || PEOPLE.iter().chain(guest).filter(|person| person.joins_ms <= position);
     match event_type {
         2 => {
             let person = &PEOPLE[speaker(position)];

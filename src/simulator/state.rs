@@ -156,7 +156,7 @@ impl MeetingSummary {
         }
         if let Some(text) = made.text {
             let lines = if medium == Medium::Chat { &mut self.chat } else { &mut self.transcript };
-            lines.push(Line { timestamp_ms: timestamp, text });
+            lines.push(Line { timestamp_ms: timestamp, text, content: made.content });
         }
     }
 }

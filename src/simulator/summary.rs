@@ -48,9 +48,9 @@ pub struct MeetingSummary {
     pub beeps_ms: Vec<i64>,
     /// The timestamp of the first white picture of each flash that was sent.
     pub flashes_ms: Vec<i64>,
-    /// Lines of transcript that were sent.
+    /// Messages of transcript that were sent: corrections and deletions too.
     pub transcript: Vec<Line>,
-    /// Chat messages that were sent.
+    /// Chat messages that were sent: edits, deletions and reactions too.
     pub chat: Vec<Line>,
     /// Connections that were lost, in order.
     pub losses: Vec<Loss>,
@@ -91,13 +91,16 @@ pub struct MediumSummary {
     pub before_key_frame: u64,
 }
 
-/// Something said or written.
+/// Something said or written, or what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// Its timestamp.
+    /// Its timestamp; a correction has that of what it corrects.
     pub timestamp_ms: i64,
-    /// The text.
+    /// The text; empty for a deletion.
     pub text: String,
+    /// The message's `content` as it was sent; none when a journal is replayed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<serde_json::Value>,
 }
 
 /// A connection that was lost.

@@ -12,7 +12,7 @@ use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{Attribute, ObjectStore, ObjectStoreExt};
-use rtms_recorder::output::Manifest;
+use rtms_recorder::output::{Manifest, chat, manifest, timeline, transcript};
 use rtms_recorder::simulator::{self, Credentials, MeetingSummary, Progress, Size, Summary};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -402,7 +402,16 @@ impl Bucket {
                 std::fs::write(files.path().join(&object.name), bytes).expect("a file");
                 listed.push(object.key.clone());
             }
-            check_schema(&json);
+            check_schema(manifest::SCHEMA, &json);
+            for (name, schema) in [
+                ("timeline.json", timeline::SCHEMA),
+                ("transcript.json", transcript::SCHEMA),
+                ("chat.json", chat::SCHEMA),
+            ] {
+                if let Ok(json) = std::fs::read(files.path().join(name)) {
+                    check_schema(schema, &json);
+                }
+            }
             recordings.push(Recording { manifest, json, files });
         }
         listed.sort();
@@ -494,7 +503,7 @@ impl Recording {
     /// index is in front of the media.
     pub(crate) fn check_files(&self) {
         let expected = self.manifest.duration_ms as f64;
-        for name in self.names().into_iter().filter(|name| !name.ends_with(".json")) {
+        for name in self.names().into_iter().filter(|name| name.ends_with(".mp4") || name.ends_with(".m4a")) {
             let file = self.file(name);
             for stream in measure::streams(&file) {
                 let what = format!("{name} {}", stream.kind);
@@ -542,13 +551,12 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn check_schema(json: &[u8]) {
-    let schema = include_str!("../../src/output/manifest.schema.json");
+fn check_schema(schema: &str, json: &[u8]) {
     let schema: Value = serde_json::from_str(schema).expect("the schema is JSON");
     let instance: Value = serde_json::from_slice(json).expect("JSON");
     let mut compiler = boon::Compiler::new();
     compiler.enable_format_assertions();
-    let url = "https://example.com/manifest.schema.json";
+    let url = "https://example.com/schema.json";
     compiler.add_resource(url, schema).expect("a resource");
     let mut schemas = boon::Schemas::new();
     let index = compiler.compile(url, &mut schemas).expect("a schema");

@@ -149,6 +149,59 @@ fn a_lost_medium_is_dialled_at_once_and_alone() {
     assert_eq!(sent(&zoom.accept(again[0])), [(Conn::Signaling, 7)]);
 }
 
+/// What Zoom's text on reconnecting asks for, a row each: a stream whose sockets are all up is told something, and at once
+/// closes some and dials some.
+#[test]
+fn the_table_of_what_happens_and_what_is_done() {
+    type Tell = fn(&mut Bench, &[RunId]) -> Vec<Output>;
+    const SIGNALING: Conn = Conn::Signaling;
+    let rows: [(&str, Tell, &[Conn], &[Conn]); 9] = [
+        ("a medium is closed", |zoom, runs| zoom.input(Input::Closed(runs[1], "1006".into())), &[], &[AUDIO]),
+        ("signaling is closed", |zoom, runs| zoom.input(Input::Closed(runs[0], "1000".into())), &[], &[SIGNALING]),
+        ("rtms_interrupted", |zoom, _| zoom.input(Input::Interrupted(2000)), &[SIGNALING], &[SIGNALING]),
+        (
+            "stream state 2, reason 13",
+            |zoom, runs| zoom.receive(runs[0], &json!({"msg_type": 8, "state": 2, "reason": 13})),
+            &[SIGNALING],
+            &[SIGNALING],
+        ),
+        (
+            "stream state 2, reason 14, and only pictures flow",
+            |zoom, runs| {
+                zoom.receive(runs[2], &json!({"msg_type": 15, "content": {}}));
+                zoom.receive(runs[0], &json!({"msg_type": 8, "state": 2, "reason": 14}))
+            },
+            &[AUDIO],
+            &[AUDIO],
+        ),
+        (
+            "event 7, and nothing flows",
+            |zoom, runs| zoom.receive(runs[0], &json!({"msg_type": 6, "event": {"event_type": 7, "timestamp": 1}})),
+            &[AUDIO, VIDEO],
+            &[AUDIO, VIDEO],
+        ),
+        (
+            "a newer start event",
+            |zoom, _| {
+                let url = AllowedHosts::new(".zoom.us").check("wss://b.zoom.us").unwrap();
+                zoom.input(Input::Restarted(url))
+            },
+            &[SIGNALING, AUDIO, VIDEO],
+            &[SIGNALING],
+        ),
+        ("stream state 4", |zoom, runs| zoom.receive(runs[0], &json!({"msg_type": 8, "state": 4})), &[], &[]),
+        ("a stop event", |zoom, _| zoom.input(Input::StopEvent(Some(6))), &[], &[]),
+    ];
+    for (what, tell, closes, dials) in rows {
+        let mut zoom = Bench::new(&[Medium::Audio, Medium::Video], &["meeting_uuid"]);
+        let runs = zoom.all_up();
+        zoom.now = Duration::from_secs(10);
+        let outputs = tell(&mut zoom, &runs);
+        let conns = |runs: Vec<RunId>| runs.iter().map(|run| run.conn).collect::<Vec<_>>();
+        assert_eq!((conns(closed(&outputs)), conns(dialled(&outputs))), (closes.to_vec(), dials.to_vec()), "{what}");
+    }
+}
+
 #[test]
 fn lost_signaling_is_dialled_at_once_and_then_all_media_again() {
     let mut zoom = Bench::new(&[Medium::Audio, Medium::Video], &["meeting_uuid"]);
