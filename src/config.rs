@@ -6,6 +6,7 @@ mod rest;
 
 pub use rest::{RestConfig, RestartPolicy};
 
+use crate::output::Template;
 use crate::protocol::message::{AudioStreams, Medium};
 use crate::protocol::server_urls::AllowedHosts;
 use crate::timeline::clock::PausePolicy;
@@ -147,6 +148,10 @@ pub struct RenderConfig {
     pub video_encode: EncodePolicy,
     /// What becomes of the time during which a session was paused.
     pub paused: PausePolicy,
+    /// Where recordings are in the bucket.
+    pub key_template: Template,
+    /// Whether the journal is published, too.
+    pub keep_journal: bool,
 }
 
 impl RenderConfig {
@@ -172,6 +177,8 @@ impl RenderConfig {
                 &[("auto", EncodePolicy::Auto), ("copy", EncodePolicy::Copy), ("always", EncodePolicy::Always)],
             ),
             paused: env.choice("PAUSED", &[("cut", PausePolicy::Cut), ("keep", PausePolicy::Keep)]),
+            key_template: env.key_template(),
+            keep_journal: env.choice("KEEP_JOURNAL", &[("false", false), ("true", true)]),
         }
     }
 }
@@ -283,6 +290,17 @@ impl Env<'_> {
 
     fn text(&self, name: &str) -> Option<String> {
         (self.env)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn key_template(&mut self) -> Template {
+        match self.text("KEY_TEMPLATE").as_deref().map(str::parse) {
+            Some(Ok(template)) => template,
+            Some(Err(err)) => {
+                self.mistake("KEY_TEMPLATE", err);
+                Template::default()
+            }
+            None => Template::default(),
+        }
     }
 
     fn storage_url(&self) -> String {

@@ -11,8 +11,8 @@ use object_store::{Attribute, ObjectStoreExt};
 use rtms_recorder::ids::Product;
 use rtms_recorder::ids::{MeetingId, RecordingId, StreamId};
 use rtms_recorder::media::Timestamp;
-use rtms_recorder::output::key::FolderParts;
 use rtms_recorder::output::manifest::{Counters, Ids, Recorder, SCHEMA_VERSION};
+use rtms_recorder::output::template::{FolderParts, Template};
 use rtms_recorder::output::{Folder, Manifest, Object};
 use rtms_recorder::store::uploader::{self, PlannedFile, Progress, PublishPlan, Settings};
 use rtms_recorder::store::{Attributes, Cause, Error, LEDGER, Level, Store, Uploader};
@@ -271,12 +271,15 @@ fn fast() -> Settings {
 fn plan(spool: &Path) -> PublishPlan {
     let stream = StreamId::new("0123456789abcdef0123456789abcdef");
     let started_at = Timestamp(1_795_167_000_123);
-    let folder = Folder::new(&FolderParts {
+    let folder = Template::default().folder(&FolderParts {
         started_at,
         meeting_id: Some("85746065432"),
         meeting_uuid: &MeetingId::new("Ab+/cdEFghIJklMNopQRst=="),
         stream: &stream,
         ordinal: 1,
+        product: Product::Meeting,
+        account_id: None,
+        operator_id: None,
     });
     let file = |object: Object, size| PlannedFile {
         path: write(spool, &object.name(), &content(size)),

@@ -3,48 +3,26 @@
 //! Invariants: a key is stable (the same recording gets the same key after a restart), and text from outside never
 //! adds a path component, whatever it contains.
 
-use super::time::utc;
-use crate::ids::{MeetingId, StreamId, UserId, path_safe};
-use crate::media::Timestamp;
+use crate::ids::{UserId, path_safe};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// The folder of a recording, relative to the storage URL, without a slash at either end:
-/// `2026/11/20/093000Z-<meeting id or short uuid>-<stream id, first 8>`.
+/// The folder of a recording, relative to the storage URL, without a slash at either end: see
+/// [`Template`](super::template::Template).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Folder(String);
 
-/// What names a [`Folder`].
-#[derive(Clone, Copy, Debug)]
-pub struct FolderParts<'a> {
-    /// When the stream started, by its start event (`event_ts`); the folder says it in UTC.
-    pub started_at: Timestamp,
-    /// The number that people know a meeting by. Anything but up to 20 digits is taken as not known.
-    pub meeting_id: Option<&'a str>,
-    /// The meeting's UUID or what the product has instead; used where the number is not known.
-    pub meeting_uuid: &'a MeetingId,
-    /// The stream.
-    pub stream: &'a StreamId,
-    /// Counts the recordings of this stream from 1.
-    pub ordinal: u32,
-}
-
 impl Folder {
-    /// Names the folder of a recording. The same parts give the same folder, always.
-    pub fn new(parts: &FolderParts<'_>) -> Self {
-        let meeting = match parts.meeting_id.map(str::trim) {
-            Some(id) if (1..=20).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit()) => id.to_owned(),
-            _ => short(parts.meeting_uuid.as_str(), |b| b.is_ascii_alphanumeric()),
-        };
-        let stream = short(parts.stream.as_str(), |b| b.is_ascii_hexdigit());
-        let time = utc(parts.started_at.0).format("%Y/%m/%d/%H%M%SZ");
-        let mut folder = format!("{time}-{meeting}-{stream}");
-        if parts.ordinal > 1 {
-            folder.push_str(&format!("-{}", parts.ordinal));
-        }
-        Self(folder)
+    /// A path that a [`Template`](super::template::Template) has made.
+    pub(super) fn of_template(path: String) -> Self {
+        Self(path)
+    }
+
+    /// Whether `text` can be a component of a folder's path.
+    pub(super) fn is_component(text: &str) -> bool {
+        !matches!(text, "" | "." | "..")
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'='))
     }
 
     /// The folder's path.
@@ -70,7 +48,7 @@ impl From<Folder> for String {
     }
 }
 
-/// Text that cannot be a folder: a component is empty, `.`, `..` or has characters that [`Folder::new`] never makes.
+/// Text that cannot be a folder: a component is empty, `.`, `..` or has characters that no template makes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not the folder of a recording")]
 pub struct NotAFolder(String);
@@ -79,11 +57,7 @@ impl TryFrom<String> for Folder {
     type Error = NotAFolder;
 
     fn try_from(path: String) -> Result<Self, NotAFolder> {
-        let ok = |part: &str| {
-            !matches!(part, "" | "." | "..")
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-        };
-        if path.split('/').all(ok) { Ok(Self(path)) } else { Err(NotAFolder(path)) }
+        if path.split('/').all(Self::is_component) { Ok(Self(path)) } else { Err(NotAFolder(path)) }
     }
 }
 
@@ -105,15 +79,6 @@ pub fn depth(path: &str) -> Option<usize> {
         .zip([4, 2, 2])
         .all(|(part, digits)| part.len() == digits && part.bytes().all(|b| b.is_ascii_digit()));
     (dated && !parts.iter().any(|part| matches!(*part, "" | "." | ".."))).then_some(parts.len())
-}
-
-/// The first 8 characters of an id if all of them are `plain`, else 8 hex digits of its hash, so that ids which differ
-/// only in odd characters or far behind do not meet.
-fn short(id: &str, plain: impl Fn(u8) -> bool) -> String {
-    match id.as_bytes().get(..8) {
-        Some(head) if head.iter().all(|b| plain(*b)) => head.iter().map(|b| *b as char).collect(),
-        _ => Sha256::digest(id.as_bytes())[..4].iter().map(|b| format!("{b:02x}")).collect(),
-    }
 }
 
 /// An object in the folder of a recording.
@@ -147,6 +112,8 @@ pub enum Object {
     Poster,
     /// The page that plays all of it.
     Index,
+    /// What was received, packed.
+    Journal,
     /// What was recorded; the last object to be written.
     Manifest,
 }
@@ -172,6 +139,7 @@ impl Object {
             Self::Timeline => "timeline.json".into(),
             Self::Poster => "poster.jpg".into(),
             Self::Index => "index.html".into(),
+            Self::Journal => "journal.tar.zst".into(),
             Self::Manifest => "manifest.json".into(),
         }
     }
@@ -186,6 +154,7 @@ impl Object {
             Self::TranscriptJson | Self::ChatJson | Self::Timeline | Self::Manifest => "application/json",
             Self::Poster => "image/jpeg",
             Self::Index => "text/html; charset=utf-8",
+            Self::Journal => "application/zstd",
         }
     }
 
@@ -228,44 +197,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const START: Timestamp = Timestamp(1_795_167_000_123);
-
-    fn folder(meeting_id: Option<&str>, uuid: &str, stream: &str, ordinal: u32) -> String {
-        let folder = Folder::new(&FolderParts {
-            started_at: START,
-            meeting_id,
-            meeting_uuid: &MeetingId::new(uuid),
-            stream: &StreamId::new(stream),
-            ordinal,
-        });
-        folder.as_str().to_owned()
-    }
-
-    #[test]
-    fn folder_says_when_which_meeting_and_which_stream() {
-        let stream = "0123456789abcdef0123456789abcdef";
-        assert_eq!(
-            folder(Some("85746065432"), "Ab+/cdEFghIJklMNopQRst==", stream, 1),
-            "2026/11/20/093000Z-85746065432-01234567"
-        );
-        assert_eq!(folder(None, "AbXYcdEFghIJklMNopQRst==", stream, 2), "2026/11/20/093000Z-AbXYcdEF-01234567-2");
-    }
-
-    #[test]
-    fn odd_uuids_are_hashed_and_stay_apart() {
-        let stream = "0123456789abcdef0123456789abcdef";
-        let a = folder(None, "Ab+/cdEFghIJklMNopQRst==", stream, 1);
-        let b = folder(None, "Ab/+cdEFghIJklMNopQRst==", stream, 1);
-        assert_eq!(a, folder(Some("not a number"), "Ab+/cdEFghIJklMNopQRst==", stream, 1));
-        assert_ne!(a, b);
-        assert_eq!(a.split('/').count(), 4);
-        assert_ne!(folder(None, "u", "session-one", 1), folder(None, "u", "session-two", 1));
-    }
-
     #[test]
     fn folders_read_back_and_foreign_paths_do_not() {
-        let folder = folder(None, "../../etc", "..", 3);
-        assert_eq!(Folder::try_from(folder.clone()).unwrap().as_str(), folder);
+        let folder = "2026/11/20/093000Z-85746065432-01234567-3";
+        assert_eq!(Folder::try_from(folder.to_owned()).unwrap().as_str(), folder);
         for path in ["", "/", "a//b", "../x", "a/./b", "a b", "a\\b", "/a", "a/"] {
             assert!(Folder::try_from(path.to_owned()).is_err(), "{path:?}");
         }
@@ -273,8 +208,8 @@ mod tests {
 
     #[test]
     fn paths_to_folders_are_told_from_others() {
-        let folder = folder(Some("85746065432"), "u", "s", 1);
-        assert_eq!(depth(&folder), Some(FOLDER_DEPTH));
+        let folder = "2026/11/20/093000Z-85746065432-01234567-3";
+        assert_eq!(depth(folder), Some(FOLDER_DEPTH));
         assert_eq!(depth(&format!("{folder}/participants/1.m4a")), Some(6));
         assert_eq!((depth(""), depth("2026"), depth("2026/11/20")), (Some(0), Some(1), Some(3)));
         for path in ["/", "2026/", "2026/1", "backup", "backup/2026/11", "2026/11/20/..", "2026//20", "+026"] {
@@ -298,24 +233,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_text_adds_no_path_component(
-            ms: i64, id in proptest::option::of(".*"), uuid in ".*", stream in ".*", ordinal: u32,
-            user in ".*", name in proptest::option::of(".*"),
-        ) {
-            let folder = Folder::new(&FolderParts {
-                started_at: Timestamp(ms),
-                meeting_id: id.as_deref(),
-                meeting_uuid: &MeetingId::new(uuid),
-                stream: &StreamId::new(stream),
-                ordinal,
-            });
-            prop_assert_eq!(folder.as_str().split('/').count(), 4);
-            prop_assert!(Folder::try_from(folder.as_str().to_owned()).is_ok());
-            let key = folder.key(&Object::Participant { user: UserId::new(user), name });
-            prop_assert_eq!(key.split('/').count(), 6);
-            prop_assert!(!key.split('/').any(|part| matches!(part, "" | "." | "..")));
-            prop_assert!(!key.chars().any(char::is_control));
-            prop_assert!(key.len() < 400);
+        fn hostile_text_adds_no_path_component(user in ".*", name in proptest::option::of(".*")) {
+            let object = Object::Participant { user: UserId::new(user), name }.name();
+            prop_assert_eq!(object.split('/').count(), 2);
+            prop_assert!(object.starts_with("participants/") && object.ends_with(".m4a"));
+            prop_assert!(!object.split('/').any(|part| matches!(part, "" | "." | "..")));
+            prop_assert!(!object.chars().any(|c| c.is_control() || c == '\\') && object.len() < 300, "{}", object);
         }
     }
 }

@@ -164,7 +164,7 @@ impl Recorder {
     ) -> Result<Self, anyhow::Error> {
         let left = spool.left()?;
         let folders = left.iter().map(|(Left::Unfinished(folder) | Left::Done(folder, _))| folder);
-        let restarts = Restarts::new(settings.rest.clone(), folders)?;
+        let restarts = Restarts::new(settings.rest.clone(), settings.render.key_template.clone(), folders)?;
         let recorder = Self {
             shared: Arc::new(Shared {
                 settings,

@@ -9,7 +9,7 @@ use crate::capture;
 use crate::clock;
 use crate::events::Delivery;
 use crate::journal::{self, Journal, Note, Progress, read};
-use crate::output::{StopReason, StopSource};
+use crate::output::{self, Manifest, StopReason, StopSource};
 use crate::protocol::event::Started;
 use crate::protocol::link::{Link, Now, Settings as LinkSettings};
 use crate::protocol::message::Identity;
@@ -265,9 +265,16 @@ impl Recording {
 
     /// Deletes all of it.
     async fn withdraw(&self) {
-        let (folder, manifest) = render::bare(self.folder.id(), &self.started);
+        let (folder, manifest) = self.bare();
+        // Finished files may have gone up under another template.
+        let folder = read_plan(&self.folder).map_or(folder, |plan| plan.folder);
         let published = Published { folder, manifest: Box::new(manifest) };
         withdraw::run(&self.shared, &self.folder, &published, self.done(published.clone())).await;
+    }
+
+    /// Where it goes in the bucket, and a manifest without what was recorded.
+    fn bare(&self) -> (output::Folder, Manifest) {
+        render::bare(&self.shared.settings.render.key_template, self.folder.id(), &self.started)
     }
 
     fn done(&self, published: Published) -> Done {
@@ -332,7 +339,7 @@ impl Recording {
                 return;
             }
         };
-        let (_, manifest) = render::bare(self.folder.id(), &self.started);
+        let (_, manifest) = self.bare();
         let over = Published { folder: plan.folder, manifest: Box::new(manifest) };
         let done = self.done(over.clone());
         let spool_folder = self.folder.clone();

@@ -12,8 +12,8 @@ use super::spool::Folder;
 use crate::clock;
 use crate::config::RestConfig;
 use crate::ids::{MeetingId, Product, RecordingId};
-use crate::output::StopReason;
 use crate::output::manifest::{Manifest, Neighbour};
+use crate::output::{StopReason, Template};
 use crate::protocol::event::Started;
 use crate::render;
 use crate::rest::{Action, Client, Target};
@@ -80,6 +80,7 @@ impl Links {
 pub(super) struct Restarts {
     /// None if streams are not started again.
     client: Option<Client>,
+    template: Template,
     meetings: Mutex<HashMap<Key, Meeting>>,
     /// What an earlier run left: the recordings that go on from others.
     successors: HashMap<RecordingId, Neighbour>,
@@ -112,6 +113,7 @@ impl Restarts {
     /// Knows the recordings in `left` folders. Without settings nothing is started again, but links are kept.
     pub(super) fn new<'a>(
         rest: Option<RestConfig>,
+        template: Template,
         left: impl Iterator<Item = &'a Folder>,
     ) -> Result<Self, reqwest::Error> {
         let successors = left.filter_map(|folder| {
@@ -120,6 +122,7 @@ impl Restarts {
         });
         Ok(Self {
             client: rest.map(Client::new).transpose()?,
+            template,
             meetings: Mutex::default(),
             successors: successors.collect(),
         })
@@ -136,7 +139,7 @@ impl Restarts {
             Some((broken.recording.clone(), broken.next.clone()))
         });
         let Some((before, next)) = broken else { return Ok(()) };
-        let this = neighbour(started, folder.id());
+        let this = neighbour(&self.template, started, folder.id());
         let links = Links { this: Some(this.clone()), continues: Some(before), ..Links::default() };
         keep(folder, links).await?;
         next.send_replace(Some(this));
@@ -217,7 +220,7 @@ impl Restarts {
         meeting.may_begin(code)?;
         meeting.asked.push(Instant::now());
         let (next, receiver) = watch::channel(None);
-        meeting.broken = Some(Broken { recording: neighbour(started, id), at: Instant::now(), next });
+        meeting.broken = Some(Broken { recording: neighbour(&self.template, started, id), at: Instant::now(), next });
         Ok(receiver)
     }
 
@@ -296,8 +299,8 @@ fn target(started: &Started) -> Target {
     Target { product, id: number.unwrap_or_else(|| started.id.as_str().to_owned()) }
 }
 
-fn neighbour(started: &Started, id: &RecordingId) -> Neighbour {
-    let (folder, _) = render::bare(id, started);
+fn neighbour(template: &Template, started: &Started, id: &RecordingId) -> Neighbour {
+    let (folder, _) = render::bare(template, id, started);
     Neighbour { stream_id: started.stream.stream_id.clone(), recording_id: id.clone(), folder }
 }
 

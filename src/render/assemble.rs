@@ -4,8 +4,8 @@ use super::{Error, poster, sound};
 use crate::ffmpeg::{Ffmpeg, args};
 use crate::ids::UserId;
 use crate::media::{Gap, GapCause, Pts, TrackKey};
-use crate::output::key::FolderParts;
 use crate::output::manifest::Manifest;
+use crate::output::template::{FolderParts, Template};
 use crate::output::timeline::{Filled, Filler};
 use crate::output::{Folder, Object};
 use crate::protocol::event::Started;
@@ -95,13 +95,16 @@ pub(super) async fn run(
 }
 
 /// The recording's folder in the bucket.
-pub(super) fn folder(manifest: &Manifest, started: &Started) -> Folder {
-    Folder::new(&FolderParts {
+pub(super) fn folder(template: &Template, manifest: &Manifest, started: &Started) -> Folder {
+    template.folder(&FolderParts {
         started_at: manifest.started_at,
         meeting_id: started.meeting_id.as_deref(),
         meeting_uuid: &started.id,
         stream: &started.stream.stream_id,
         ordinal: manifest.recording_id.ordinal(),
+        product: started.stream.product,
+        account_id: started.account_id.as_deref(),
+        operator_id: started.operator_id.as_deref(),
     })
 }
 

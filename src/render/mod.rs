@@ -10,6 +10,7 @@
 //! the zero that was rendered from, all is done again: sound that was buffered before the connection may arrive after
 //! the first picture. A failure of any kind leaves nothing behind that matters; the journal is still there.
 
+mod archive;
 mod assemble;
 mod encoding;
 mod facts;
@@ -31,7 +32,7 @@ use crate::journal::{self, Progress};
 use crate::media::{GapCause, TrackKey};
 use crate::output::manifest::{Manifest, StoredObject};
 use crate::output::timeline::{self, Encoded, Timeline, Unusable, Why};
-use crate::output::{Folder, Object};
+use crate::output::{Folder, Object, Template};
 use crate::protocol::event::Started;
 use crate::store::uploader::{PlannedFile, PublishPlan};
 use crate::timeline::clock::PausePolicy;
@@ -57,6 +58,10 @@ pub struct Settings {
     pub video_encode: EncodePolicy,
     /// What becomes of the time during which a session was paused.
     pub paused: PausePolicy,
+    /// Where recordings are in the bucket.
+    pub key_template: Template,
+    /// Whether the journal is one of the files.
+    pub keep_journal: bool,
 }
 
 impl From<&RenderConfig> for Settings {
@@ -66,6 +71,8 @@ impl From<&RenderConfig> for Settings {
             audio_bitrate: config.audio_bitrate,
             video_encode: config.video_encode,
             paused: config.paused,
+            key_template: config.key_template.clone(),
+            keep_journal: config.keep_journal,
         }
     }
 }
@@ -203,9 +210,9 @@ pub async fn render_journal(
 }
 
 /// The place of a recording in the bucket, and a manifest with what its start event says.
-pub fn bare(recording_id: &RecordingId, started: &Started) -> (Folder, Manifest) {
+pub fn bare(template: &Template, recording_id: &RecordingId, started: &Started) -> (Folder, Manifest) {
     let manifest = facts::Facts::default().manifest(recording_id, started);
-    (assemble::folder(&manifest, started), manifest)
+    (assemble::folder(template, &manifest, started), manifest)
 }
 
 /// The folder that a journal lies in is named for its recording, unless it was moved.
@@ -418,6 +425,12 @@ impl<'a> Attempt<'a> {
         let path = self.job.out.join(Object::Timeline.name());
         tokio::fs::write(&path, timeline.to_json()).await.map_err(Error::io("writing", &path))?;
         files.push(PlannedFile { object: Object::Timeline, path, duration_ms: None, codec: None });
+        if self.settings.keep_journal {
+            let (journal, path) = (self.job.journal.clone(), self.job.out.join(Object::Journal.name()));
+            let to = path.clone();
+            tokio::task::spawn_blocking(move || archive::pack(&journal, &to)).await??;
+            files.push(PlannedFile { object: Object::Journal, path, duration_ms: None, codec: None });
+        }
 
         let started = facts.started().ok_or(Error::NoStart)?;
         let mut manifest = facts.manifest(&self.job.recording_id, started);
@@ -428,8 +441,8 @@ impl<'a> Attempt<'a> {
         manifest.incomplete_because.extend(assemble::reasons(&manifest.gaps));
         manifest.incomplete_because.extend(remarks);
         manifest.complete = manifest.incomplete_because.is_empty();
-        files.push(page::write(&self.job.out, &manifest, &files).await?);
-        let folder = assemble::folder(&manifest, started);
+files.push(page::write(&self.job.out, &manifest, &files).await?);
+        let folder = assemble::folder(&self.settings.key_template, &manifest, started);
         Ok(Ok(PublishPlan { folder, spool: self.job.spool.clone(), files, manifest }))
     }
 }

@@ -342,6 +342,8 @@ mod tests {
             audio_bitrate: 96_000,
             video_encode: EncodePolicy::Auto,
             paused: PausePolicy::Cut,
+            key_template: Default::default(),
+            keep_journal: false,
         };
         let mut tracks = Tracks::new(&settings, None);
         // Zoom's mix, and then a participant: 100 ms each.

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use rtms_recorder::ffmpeg::{self, Ffmpeg};
-use rtms_recorder::output::Manifest;
+use rtms_recorder::output::{Manifest, Template};
 use rtms_recorder::render::{self, Settings};
 use rtms_recorder::timeline::clock::PausePolicy;
 use rtms_recorder::timeline::picture::EncodePolicy;
@@ -362,7 +362,14 @@ pub(crate) fn render_journal(settings: &Settings, journal: &Path, dir: TempDir) 
 
 /// A small canvas, so that tests are quick.
 pub(crate) fn settings() -> Settings {
-    Settings { canvas: (320, 180), audio_bitrate: 64_000, video_encode: EncodePolicy::Auto, paused: PausePolicy::Cut }
+    Settings {
+        canvas: (320, 180),
+        audio_bitrate: 64_000,
+        video_encode: EncodePolicy::Auto,
+        paused: PausePolicy::Cut,
+        key_template: Template::default(),
+        keep_journal: false,
+    }
 }
 
 /// A rendered recording; its files go when it does.

@@ -1,10 +1,11 @@
 //! Webhooks and socket messages: what is accepted is usable, and what is tolerated stays tolerated.
 
 use crate::input::{Input, Seed};
-use rtms_recorder::ids::{MeetingId, RecordingId, StreamId, UserId};
+use rtms_recorder::ids::{MeetingId, Product, RecordingId, StreamId, UserId};
 use rtms_recorder::media::Timestamp;
 use rtms_recorder::output::Object;
-use rtms_recorder::output::key::{Folder, FolderParts};
+use rtms_recorder::output::key::Folder;
+use rtms_recorder::output::template::{FolderParts, Template};
 use rtms_recorder::protocol::event::Event;
 use rtms_recorder::protocol::message::{Medium, Message, peek_type};
 use rtms_recorder::protocol::server_urls::{self, AllowedHosts};
@@ -148,12 +149,15 @@ fn names(input: &mut Input) {
     let recording = RecordingId::new(&stream, ordinal);
     assert_eq!(RecordingId::from_folder(recording.as_str()).as_ref(), Some(&recording));
     assert_eq!(recording.ordinal(), ordinal.max(1));
-    let folder = Folder::new(&FolderParts {
+    let folder = Template::default().folder(&FolderParts {
         started_at,
         meeting_id: Some(&meeting),
         meeting_uuid: &MeetingId::new(uuid),
         stream: &stream,
         ordinal,
+        product: Product::Meeting,
+        account_id: None,
+        operator_id: None,
     });
     assert_eq!(Folder::try_from(folder.as_str().to_owned()).as_ref(), Ok(&folder));
     let key = folder.key(&Object::Participant { user: UserId::new(user), name: Some(name) });

@@ -98,6 +98,8 @@ pub fn run(data: &[u8]) {
         audio_bitrate: 96_000,
         video_encode: input.pick(&[EncodePolicy::Auto, EncodePolicy::Copy, EncodePolicy::Always]),
         paused: input.pick(&[PausePolicy::Cut, PausePolicy::Keep]),
+        key_template: Default::default(),
+        keep_journal: false,
     };
     let parts = usize::from(input.u8() % 4) + 1;
     let journal = if input.u8() < 230 { journal(&mut input) } else { input.rest().to_vec() };
