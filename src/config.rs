@@ -264,6 +264,16 @@ pub fn storage_url(env: &dyn Fn(&str) -> Option<String>) -> String {
     Env { env, mistakes: Vec::new() }.storage_url()
 }
 
+/// Where recordings are below it.
+///
+/// # Errors
+/// If it is no template.
+pub fn key_template(env: &dyn Fn(&str) -> Option<String>) -> Result<Template, Mistakes> {
+    let mut env = Env { env, mistakes: Vec::new() };
+    let template = env.key_template();
+    if env.mistakes.is_empty() { Ok(template) } else { Err(Mistakes(env.mistakes)) }
+}
+
 /// What is wrong with the settings.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mistakes(Vec<String>);

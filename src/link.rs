@@ -5,10 +5,9 @@
 
 use crate::clock;
 use crate::media::Timestamp;
-use crate::output::key::{FOLDER_DEPTH, depth};
 use crate::output::manifest::StoredObject;
 use crate::output::page::{self, File, Sources};
-use crate::output::{Manifest, Object};
+use crate::output::{Folder, Manifest, Object};
 use crate::store::{self, Store};
 use bytes::Bytes;
 use std::io;
@@ -39,7 +38,7 @@ pub enum Error {
     #[error("STORAGE_URL cannot be used")]
     Settings(#[source] store::Error),
     /// No recording can be there.
-    #[error("{0:?} is not the folder of a recording: expected year/month/day/name, as in the log line `published`")]
+    #[error("{0:?} cannot be the folder of a recording: expected one such as the log line `published` says")]
     Folder(String),
     /// The store signs no links of this length.
     #[error(
@@ -109,10 +108,8 @@ fn folder(asked: &str, place: &str) -> Result<String, Error> {
     let path = asked.strip_prefix(place).unwrap_or(asked).trim_matches('/');
     let names = [Object::Manifest.name(), Object::Index.name()];
     let path = names.iter().find_map(|name| path.strip_suffix(name.as_str())).unwrap_or(path).trim_end_matches('/');
-    if depth(path) != Some(FOLDER_DEPTH) {
-        return Err(Error::Folder(asked.to_owned()));
-    }
-    Ok(path.to_owned())
+    let folder = Folder::try_from(path.to_owned()).map_err(|_| Error::Folder(asked.to_owned()))?;
+    Ok(folder.into())
 }
 
 /// Composes the page.
@@ -199,7 +196,7 @@ mod tests {
         ] {
             assert_eq!(folder(asked, "s3://bucket/team/").unwrap(), plain, "{asked}");
         }
-        for asked in ["", "2026/11/20", "2026/11/20/..", "s3://other/2026/11/20/a", "2026/11/20/a/b"] {
+        for asked in ["", "/", "2026/11/20/..", "s3://other/2026/11/20/a", "2026//20/a"] {
             assert!(folder(asked, "s3://bucket/team/").is_err(), "{asked}");
         }
     }

@@ -55,8 +55,8 @@ enum Command {
     Verify(verify::Args),
     /// Bring the page up to date that lists all recordings: index.html in the bucket.
     ///
-    /// A recorder does it by itself after each recording. Of the settings only STORAGE_URL and the store's own credentials
-    /// count.
+    /// A recorder does it by itself after each recording. Of the settings only STORAGE_URL, KEY_TEMPLATE and the store's own
+    /// credentials count.
     Index {
         /// Replace an index.html that was not made by rtms-recorder
         #[arg(long)]
@@ -148,8 +148,15 @@ async fn index(force: bool) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_USAGE));
         }
     };
+    let template = match rtms_recorder::config::key_template(&env) {
+        Ok(template) => template,
+        Err(mistakes) => {
+            eprintln!("rtms-recorder: {mistakes}");
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
     let place = store.locate(CATALOGUE);
-    let catalogue = Catalogue::new(store, None);
+    let catalogue = Catalogue::new(store, &template, None);
     let mut catalogue = if force { catalogue.replacing_foreign() } else { catalogue };
     let outcome = catalogue.rebuild().await.context("listing the recordings")?;
     let what = if outcome.written { "written" } else { "up to date" };

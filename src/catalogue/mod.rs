@@ -15,7 +15,7 @@ pub use keep::keep;
 
 use crate::output::key::{self, CATALOGUE};
 use crate::output::listing::{self, Entry};
-use crate::output::{Manifest, Object};
+use crate::output::{Folder, Manifest, Object, Template};
 use crate::store::walk::{Order, Walk};
 use crate::store::{self, Attributes, Head, Store};
 use bytes::Bytes;
@@ -66,6 +66,8 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct Catalogue {
     store: Store,
+    /// Whether folders are below year, month and day, so that the newest can be listed without the others.
+    is_dated: bool,
     listed: usize,
     replace_foreign: bool,
     cache: Cache,
@@ -79,10 +81,11 @@ struct Listed {
 }
 
 impl Catalogue {
-    /// Of `store`. `cache` is a file in which is kept what was read, so that it is not read again after a restart.
-    pub fn new(store: Store, cache: Option<PathBuf>) -> Self {
+    /// Of `store`, where recordings are as `template` says. `cache` is a file in which is kept what was read, so that it is
+    /// not read again after a restart.
+    pub fn new(store: Store, template: &Template, cache: Option<PathBuf>) -> Self {
         let cache = Cache::open(cache, &store.locate(CATALOGUE));
-        Self { store, listed: LISTED, replace_foreign: false, cache }
+        Self { store, is_dated: *template == Template::default(), listed: LISTED, replace_foreign: false, cache }
     }
 
     /// Replaces a page that somebody else has made, too.
@@ -103,7 +106,7 @@ impl Catalogue {
             let (shown, more) = (&listed[..listed.len().min(self.listed)], listed.len() > self.listed);
             let entries: Vec<&Entry> = shown.iter().filter_map(|one| self.cache.entry(&one.manifest)).collect();
             outcome.recordings = entries.len();
-            let page = Bytes::from(listing::compose(entries.into_iter(), more)?);
+            let page = Bytes::from(listing::compose(entries, more)?);
             if !self.write(page, listed.is_empty()).await? {
                 break;
             }
@@ -120,6 +123,9 @@ impl Catalogue {
 
     /// The manifests, newest first: one more than are shown, if there are so many.
     async fn newest(&self) -> Result<Vec<Listed>, store::Error> {
+        if !self.is_dated {
+            return self.newest_of_all().await;
+        }
         let mut walk = Walk::new(&self.store, vec![String::new()], Order::NewestFirst);
         let mut listed = Vec::new();
         while let Some(found) = walk.next().await? {
@@ -135,6 +141,18 @@ impl Catalogue {
             }
         }
         Ok(listed)
+    }
+
+    /// The same where a folder's path says nothing of its time: by when the manifest was written.
+    async fn newest_of_all(&self) -> Result<Vec<Listed>, store::Error> {
+        let name = format!("/{}", Object::Manifest.name());
+        let mut manifests = self.store.list_where(|key| key.ends_with(&name)).await?;
+        manifests.sort_by(|a, b| (b.modified_ms, &b.key).cmp(&(a.modified_ms, &a.key)));
+        let listed = manifests.into_iter().filter_map(|manifest| {
+            let folder = Folder::try_from(manifest.key.strip_suffix(&name)?.to_owned()).ok()?;
+            Some(Listed { folder: folder.into(), manifest })
+        });
+        Ok(listed.take(self.listed + 1).collect())
     }
 
     /// Reads what is not known of these, and forgets all others. Returns how many were read.

@@ -13,7 +13,7 @@ impl Bucket {
     }
 
     fn catalogue(&self) -> Catalogue {
-        Catalogue::new(self.store.clone(), Some(self.dir.path().join("cache")))
+        Catalogue::new(self.store.clone(), &Template::default(), Some(self.dir.path().join("cache")))
     }
 
     async fn put(&self, key: &str, text: String) {
@@ -123,7 +123,7 @@ async fn a_page_of_somebody_else_is_left_alone() {
 #[tokio::test]
 async fn two_writers_end_with_all_there_is() {
     let bucket = Bucket::new();
-    let (mut one, mut other) = (bucket.catalogue(), Catalogue::new(bucket.store.clone(), None));
+    let (mut one, mut other) = (bucket.catalogue(), Catalogue::new(bucket.store.clone(), &Template::default(), None));
     for number in 0..10 {
         bucket.record(&format!("2026/11/20/{number}"), "Ada").await;
         let (one, other) = tokio::join!(one.rebuild(), other.rebuild());
@@ -138,4 +138,19 @@ async fn a_manifest_that_makes_no_sense_is_shown_as_such() {
     bucket.put("2026/11/20/a/manifest.json", "{".to_owned()).await;
     assert_eq!(bucket.catalogue().rebuild().await.unwrap().recordings, 1);
     assert!(bucket.page().await.contains("\"unreadable\":true"));
+}
+
+#[tokio::test]
+async fn folders_of_another_template_are_found_wherever_they_are() {
+    let bucket = Bucket::new();
+    for folder in ["meetings/857/a", "b", "2026/11/20/c"] {
+        bucket.record(folder, "Ada").await;
+    }
+    bucket.put("what is this/manifest.json", manifest("x", false)).await;
+    let template: Template = "meetings/{meeting}/{stream}".parse().unwrap();
+    let mut catalogue = Catalogue::new(bucket.store.clone(), &template, None);
+    assert_eq!(catalogue.rebuild().await.unwrap().recordings, 3);
+    assert_eq!(bucket.folders().await, ["meetings/857/a", "b", "2026/11/20/c"]);
+    catalogue.listed = 2;
+    assert_eq!(catalogue.rebuild().await.unwrap().recordings, 2);
 }

@@ -62,7 +62,10 @@ impl Parts {
     /// Starts recording, first of all what is in the spool, and listing what is in the bucket.
     async fn record(self, unfinished: Unfinished) -> anyhow::Result<(Recorder, Listing)> {
         let cache = self.spool_dir.join(".catalogue.json");
-        let catalogue = self.config.catalogue.then(|| Catalogue::new(self.store.clone(), Some(cache)));
+        let catalogue = self
+            .config
+            .catalogue
+            .then(|| Catalogue::new(self.store.clone(), &self.config.render.key_template, Some(cache)));
         let uploader = Uploader::new(self.store, uploader::Settings::default());
         let listing = Listing::start(catalogue, &uploader);
         let settings = recorder::Settings::new(&self.config);

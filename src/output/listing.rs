@@ -115,12 +115,13 @@ struct Data<'a> {
     more: bool,
 }
 
-/// Composes the page. `entries` come newest first; `more` says that there are older ones which are left out.
+/// Composes the page, newest first. `more` says that there are older ones which are left out.
 ///
 /// # Errors
 /// None that could be caused from outside.
-pub fn compose<'a>(entries: impl Iterator<Item = &'a Entry>, more: bool) -> serde_json::Result<Vec<u8>> {
-    let json = serde_json::to_string(&Data { recordings: entries.collect(), more })?;
+pub fn compose(mut entries: Vec<&Entry>, more: bool) -> serde_json::Result<Vec<u8>> {
+    entries.sort_by(|a, b| (&b.started_at, &b.folder).cmp(&(&a.started_at, &a.folder)));
+    let json = serde_json::to_string(&Data { recordings: entries, more })?;
     let shell = Shell { template: include_str!("page/listing.html"), script: SCRIPT, style: STYLE };
     Ok(shell.fill("Recordings", &json, &[]))
 }
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn pages_are_told_from_those_of_others() {
-        let page = compose([Entry::unreadable("2026/11/20/<script>")].iter(), true).unwrap();
+        let page = compose(vec![&Entry::unreadable("2026/11/20/<script>")], true).unwrap();
         assert!(is_ours(&page[..MARK_WITHIN as usize]));
         assert!(!is_ours(b"<!doctype html><title>Our company</title>"));
         assert!(!String::from_utf8(page).unwrap().contains("20/<script>"));

@@ -441,7 +441,7 @@ impl<'a> Attempt<'a> {
         manifest.incomplete_because.extend(assemble::reasons(&manifest.gaps));
         manifest.incomplete_because.extend(remarks);
         manifest.complete = manifest.incomplete_because.is_empty();
-files.push(page::write(&self.job.out, &manifest, &files).await?);
+        files.push(page::write(&self.job.out, &manifest, &files).await?);
         let folder = assemble::folder(&self.settings.key_template, &manifest, started);
         Ok(Ok(PublishPlan { folder, spool: self.job.spool.clone(), files, manifest }))
     }

@@ -283,6 +283,21 @@ impl Store {
         Ok(objects)
     }
 
+    /// Of all objects there are, those whose keys are `wanted`, in no order. The others are not kept in memory.
+    ///
+    /// # Errors
+    /// [`Error::Remote`].
+    pub async fn list_where(&self, wanted: impl Fn(&str) -> bool + Send) -> Result<Vec<Head>, Error> {
+        let mut objects = self.0.objects.list(None);
+        let mut found = Vec::new();
+        while let Some(object) = objects.try_next().await.map_err(|e| self.remote("listing", "", &e))? {
+            if wanted(object.location.as_ref()) {
+                found.push(Head::from(object));
+            }
+        }
+        Ok(found)
+    }
+
     /// Asks the store for a listing of a folder that is not there, to see whether it is reached and lets us in.
     ///
     /// # Errors

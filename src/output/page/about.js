@@ -10,7 +10,7 @@ const CAUSES = {
 const FILES = {
   "recording.mp4": "Picture and sound", "audio.m4a": "Sound", "screenshare.mp4": "Shared screen", "transcript.vtt": "Transcript (WebVTT)",
   "transcript.json": "Transcript (JSON)", "chat.txt": "Chat (text)", "chat.json": "Chat (JSON)", "timeline.json": "Timeline (JSON)",
-  "poster.jpg": "Picture", "manifest.json": "Manifest: sizes, SHA-256, gaps",
+  "poster.jpg": "Picture", "journal.tar.zst": "Journal: all that was received", "manifest.json": "Manifest: sizes, SHA-256, gaps",
 };
 const own = (table, key) => Object.hasOwn(table, key) ? table[key] : undefined;
 
@@ -34,7 +34,7 @@ function missing() {
   const all = [...sums.values()].sort((a, b) => lost(b) - lost(a) || b.ms - a.ms);
   const box = $("missing");
   box.append(el("p", {}, recording.complete ? "Everything that Zoom sent is here." : "Not everything that Zoom sent is here."));
-  if (list(recording.incomplete_because).length) box.append(el("ul", {}, ...recording.incomplete_because.map(why => el("li", {}, why))));
+  if (list(recording.incomplete_because).length) box.append(el("ul", {}, ...recording.incomplete_because.map(why => el("li", { dir: "auto" }, why.slice(0, 1000)))));
   if (all.length) box.append(el("p", { class: "note" }, "Filled with silence, black, or the last picture:"), el("ul", {}, ...all.map(item)));
   for (const note of list(recording.notes)) box.append(el("p", { class: "note" }, note));
 }
@@ -49,7 +49,8 @@ function about() {
   $("facts").append(chip);
   if (!recording.complete) {
     $("incomplete").hidden = false;
-    $("incomplete").append(el("strong", {}, "Something is missing. "), list(recording.incomplete_because).join(" "));
+    $("incomplete").append(el("strong", {}, "Something is missing. "),
+      ...list(recording.incomplete_because).slice(0, 5).flatMap(why => [el("bdi", {}, why.slice(0, 300)), " "]));
   }
   missing();
   for (const one of list(data.files)) {

@@ -102,6 +102,8 @@ function player() {
   if (file("poster.jpg") && main !== $("sound")) main.poster = file("poster.jpg").href;
   $("view-pick").hidden = !(beside && main === camera);
   $("full").hidden = !stage.requestFullscreen;
+  // The stage keeps its shape when somebody begins to share.
+  stage.classList.toggle("shares", Boolean(beside) && main === camera);
   if (main === screen_) screen_.muted = false;
   $("length").textContent = clock(recording.duration_ms);
   $("seek").max = recording.duration_ms / 1000;
