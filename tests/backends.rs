@@ -1,0 +1,114 @@
+//! All backends of the store do alike: a local directory, S3 by two servers (`s3s-fs` in this process, and moto where it is
+//! installed), and any store that the environment names.
+
+mod common {
+    pub(crate) mod conformance;
+    pub(crate) mod s3;
+}
+
+use bytes::Bytes;
+use common::conformance::{MIB, VIDEO, conformance, content, open, write};
+use common::s3::{BUCKET, S3Server};
+use object_store::{Attribute, ObjectStoreExt};
+use rtms_recorder::store::Store;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn open_s3(server: &S3Server) -> Store {
+    open(&format!("s3://{BUCKET}/some/prefix"), &server.env())
+}
+
+#[tokio::test]
+async fn a_local_directory_conforms() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("not yet/there");
+    conformance(&open(path.to_str().unwrap(), &[])).await;
+    let url = format!("file://{}/url", directory.path().display());
+    let store = open(&url, &[]);
+    store.put_bytes("a/b", Bytes::from_static(b"x"), VIDEO).await.unwrap();
+    assert_eq!(std::fs::read(directory.path().join("url/a/b")).unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn s3_conforms() {
+    let server = S3Server::start().await;
+    let store = open_s3(&server);
+    conformance(&store).await;
+    assert!(server.file("some/prefix/folder/5.bin").exists());
+    assert!(server.seen().iter().all(|s| s.key.is_empty() || s.key.starts_with("some/prefix/")));
+}
+
+#[tokio::test]
+async fn objects_in_s3_have_a_content_type() {
+    let server = S3Server::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_s3(&server);
+    let small = write(directory.path(), "small", b"small");
+    let large = write(directory.path(), "large", &content(9 * MIB));
+    store.put_file("small", &small, VIDEO).await.unwrap();
+    store.put_file("large", &large, VIDEO).await.unwrap();
+    let raw = server
+        .env()
+        .into_iter()
+        .fold(object_store::aws::AmazonS3Builder::new().with_bucket_name(BUCKET), |builder, (name, value)| {
+            builder.with_config(name.to_lowercase().parse().unwrap(), value)
+        });
+    let raw = raw.build().unwrap();
+    for key in ["some/prefix/small", "some/prefix/large"] {
+        let object = raw.get(&key.into()).await.unwrap();
+        let get = |attribute| object.attributes.get(&attribute).map(|v| v.as_ref().to_owned());
+        assert_eq!(get(Attribute::ContentType).as_deref(), Some("video/mp4"), "{key}");
+        assert_eq!(get(Attribute::CacheControl).as_deref(), Some("private, max-age=86400"), "{key}");
+    }
+}
+
+/// moto (https://github.com/getmoto/moto) in a process of its own.
+struct Moto(Child, SocketAddr);
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+impl Moto {
+    /// None where it is not installed: scripts/test installs it where there is Python.
+    async fn start() -> Option<Self> {
+        let program = std::env::var_os("MOTO_SERVER").filter(|program| !program.is_empty())?;
+        let address = common::s3::free_address().await;
+        let mut command = Command::new(program);
+        command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let moto = Self(child.expect("MOTO_SERVER names a program"), address);
+        let began = Instant::now();
+        while tokio::net::TcpStream::connect(address).await.is_err() {
+            assert!(began.elapsed() < Duration::from_secs(60), "moto does not listen");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let create = reqwest::Client::new().put(format!("http://{address}/{BUCKET}"));
+        let created = create.header("host", "127.0.0.1").send().await.expect("moto answers");
+        assert!(created.status().is_success(), "{created:?}");
+        Some(moto)
+    }
+}
+
+#[tokio::test]
+async fn moto_conforms() {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let Some(moto) = Moto::start().await else {
+        println!("skipped: moto is not installed; scripts/test installs it where there is Python");
+        return;
+    };
+    conformance(&open(&format!("s3://{BUCKET}/some/prefix"), &common::s3::env(moto.1))).await;
+}
+
+/// `TEST_STORAGE_URL=s3://bucket/empty-prefix AWS_...=... scripts/test --test backends` tries a store of your own; what it
+/// writes is not removed. `scripts/test-radosgw` does it with a Ceph gateway.
+#[tokio::test]
+async fn the_store_that_the_environment_names_conforms() {
+    let Ok(url) = std::env::var("TEST_STORAGE_URL") else { return };
+    let env: Vec<(String, String)> = std::env::vars().collect();
+    conformance(&open(&url, &env)).await;
+}
