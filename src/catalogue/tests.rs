@@ -82,8 +82,8 @@ async fn newest_come_first_and_are_read_once() {
 async fn who_withdrew_is_not_named_any_more() {
     let bucket = Bucket::new();
     let mut catalogue = bucket.catalogue();
-    bucket.record("2026/11/20/a", "Ada").await;
-    bucket.record("2026/11/20/b", "Bo").await;
+    bucket.record("2026/11/20/a", "Adalbert").await;
+    bucket.record("2026/11/20/b", "Bogumil").await;
     catalogue.rebuild().await.unwrap();
     bucket.store.delete("2026/11/20/a/timeline.json").await.unwrap();
     bucket.put("2026/11/20/a/manifest.json", manifest("2026/11/20/a", true)).await;
@@ -92,7 +92,7 @@ async fn who_withdrew_is_not_named_any_more() {
     let (page, cache) = (bucket.page().await, std::fs::read_to_string(bucket.dir.path().join("cache")).unwrap());
     assert_eq!(bucket.folders().await, ["2026/11/20/a"]);
     for text in [page, cache] {
-        assert!(!text.contains("Ada") && !text.contains("Bo") && text.contains("\"deleted\":true"), "{text}");
+        assert!(!text.contains("Adalbert") && !text.contains("Bogumil") && text.contains("\"deleted\":true"), "{text}");
     }
 }
 
@@ -127,7 +127,8 @@ async fn two_writers_end_with_all_there_is() {
     for number in 0..10 {
         bucket.record(&format!("2026/11/20/{number}"), "Ada").await;
         let (one, other) = tokio::join!(one.rebuild(), other.rebuild());
-        (one.unwrap(), other.unwrap());
+        one.unwrap();
+        other.unwrap();
         assert_eq!(bucket.folders().await.len(), number + 1);
     }
 }

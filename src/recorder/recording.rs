@@ -368,7 +368,7 @@ fn read_plan(folder: &Folder) -> Option<PublishPlan> {
     // The spool may have been moved since.
     plan.spool = folder.dir().to_owned();
     for file in &mut plan.files {
-        file.path = folder.out().join(file.path.file_name()?);
+        file.path = folder.out().join(file.object.name());
     }
     Some(plan)
 }

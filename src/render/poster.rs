@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn candidates_are_spread_and_keep_away_from_slates() {
-        let shown = [span(1000, 9000), span(20_000, 21_000), span(30_000, 32_000)];
+        let shown = [span(1000, 9000), span(20_000, 21_000), span(30_000, 36_000)];
         let found = candidates(&shown);
         assert_eq!(found.len(), 8);
         for (at, after_ms) in &found {

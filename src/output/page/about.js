@@ -67,6 +67,7 @@ function about() {
   row("Ended", recording.ended_at ? day(recording.ended_at) : "not known");
   row("Why it ended", recording.stop_reason && recording.stop_reason.meaning);
   row("Stream", recording.stream_id);
+  row("Goes on from", recording.continues && recording.continues.folder);
   row("Made by", recording.recorder && `${recording.recorder.name} ${recording.recorder.version}`);
   if (data.links_until) row("Links work until", day(data.links_until));
 }

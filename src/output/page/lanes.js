@@ -90,21 +90,23 @@ function speaking() {
 /** What happened, in order: `{ at_ms, text, id }`. */
 const happened = (() => {
   const all = [], end = recording.duration_ms;
+  // Isolated, so that names that read from right to left leave the words around them in place.
+  const called = (id, name) => `\u2068${nameOf(id, name).slice(0, 80)}\u2069`;
   const add = (at_ms, text, id) => { if (at_ms <= end + 1000) all.push({ at_ms, text, id }); };
   for (const person of list(data.people.participants)) for (const stay of list(person.present)) {
-    const name = nameOf(person.user_id, person.user_name);
+    const name = called(person.user_id, person.user_name);
     if (typeof stay.start_ms === "number") add(stay.start_ms, `${name} joined`, person.user_id);
     if (stay.until) add(stay.end_ms, `${name} left`, person.user_id);
   }
   for (const share of list(data.people.sharing)) {
-    const name = nameOf(share.user_id, share.user_name);
+    const name = called(share.user_id, share.user_name);
     add(share.start_ms, `${name} shared a screen`, share.user_id);
     if (share.until) add(share.end_ms, `${name} stopped sharing`, share.user_id);
   }
   let last;
   for (const turn of list(data.people.speakers)) {
     const id = turn.user_id || turn.user_name;
-    if (id !== last && turn.end_ms - turn.start_ms >= 1500) { add(turn.start_ms, `${nameOf(turn.user_id, turn.user_name)} spoke`, id); last = id; }
+    if (id !== last && turn.end_ms - turn.start_ms >= 1500) { add(turn.start_ms, `${called(turn.user_id, turn.user_name)} spoke`, id); last = id; }
   }
   for (const pause of list(data.pauses)) add(pause.start_ms, pause.end_ms > pause.start_ms
     ? `Paused for ${length(pause.end_ms - pause.start_ms)}` : "Paused here; what was paused is cut out");
