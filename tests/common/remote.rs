@@ -91,6 +91,11 @@ impl Remote {
             }
         };
         let answer = tokio::time::timeout(LIMIT, answered).await.unwrap_or_else(|_| panic!("{method}: no answer"));
+        let error = answer["error"]["message"].as_str().unwrap_or_default();
+        if error.contains("navigated") || error.contains("Cannot find context") {
+            // The page that was asked has gone, and another one comes.
+            return Value::Null;
+        }
         assert!(answer["error"].is_null(), "{method}: {answer}");
         answer["result"].clone()
     }
@@ -113,7 +118,7 @@ impl Remote {
         }
     }
 
-    /// The value of a JavaScript expression, which may be a promise of one.
+    /// The value of a JavaScript expression, which may be a promise of one; nothing if the page goes away meanwhile.
     pub(crate) async fn eval(&mut self, expression: &str) -> Value {
         // As text, since the two protocols tell values differently.
         let expression = format!("(async () => JSON.stringify(await ({expression})) ?? 'null')()");
@@ -135,7 +140,7 @@ impl Remote {
                 result["result"]["value"].clone()
             }
         };
-        serde_json::from_str(text.as_str().expect("text")).expect("JSON")
+        serde_json::from_str(text.as_str().unwrap_or("null")).expect("JSON")
     }
 
     /// Waits until an expression is true.

@@ -6,7 +6,7 @@ const main = file("recording.mp4") ? camera : file("audio.m4a") ? $("sound") : s
 const beside = file("screenshare.mp4") && main !== screen_ ? screen_ : null;
 const total = () => Number.isFinite(main.duration) ? main.duration : recording.duration_ms / 1000;
 /** How far the screen may be off: above the first its speed is bent, above the second it jumps. In seconds. */
-const BEND = 0.02, JUMP = 0.35;
+const BEND = 0.02, JUMP = 0.3;
 
 function seek(seconds) {
   main.currentTime = Math.min(Math.max(seconds, 0), Math.max(total() - 0.05, 0));
@@ -41,9 +41,9 @@ function step() {
   if (Math.abs(off) > JUMP) {
     beside.currentTime = target;
   } else {
-    const bend = Math.abs(off) > BEND ? Math.min(Math.max(-off, -0.15), 0.15) : 0;
+    const bend = Math.abs(off) > BEND ? Math.min(Math.max(-2 * off, -0.3), 0.3) : 0;
     const rate = main.playbackRate * (1 + bend);
-    if (Math.abs(beside.playbackRate - rate) > 0.005) beside.playbackRate = rate;
+    if (Math.abs(beside.playbackRate - rate) > (bend ? 0.02 : 0.001)) beside.playbackRate = rate;
   }
 }
 
