@@ -61,6 +61,9 @@ impl TryFrom<String> for Folder {
     }
 }
 
+/// The key of the page that lists all recordings.
+pub const CATALOGUE: &str = "index.html";
+
 /// How many parts the path of a [`Folder`] has.
 pub const FOLDER_DEPTH: usize = 4;
 

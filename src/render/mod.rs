@@ -16,7 +16,9 @@ mod encoding;
 mod facts;
 mod items;
 mod keep;
+mod page;
 mod pictures;
+mod poster;
 mod sound;
 mod texts;
 mod tracks;
@@ -382,11 +384,11 @@ impl<'a> Attempt<'a> {
         } = whole;
         self.write(ready, true).await?;
         let has_sound = self.sound.finish().await?;
-        let mut codecs = [None, None];
+        let duration_ms = end.0.max(0).unsigned_abs();
+        let (mut codecs, mut shown) = ([None, None], [Vec::new(), Vec::new()]);
         let (mut filled, mut encoded) = (Vec::new(), Vec::new());
-        for ((file, track), codec) in
-            [(self.camera.take(), TrackKey::Camera), (self.share.take(), TrackKey::Share)].into_iter().zip(&mut codecs)
-        {
+        let tracks_of_pictures = [(self.camera.take(), TrackKey::Camera), (self.share.take(), TrackKey::Share)];
+        for (((file, track), codec), shown) in tracks_of_pictures.into_iter().zip(&mut codecs).zip(&mut shown) {
             let Some(file) = file else { continue };
             let written = file.finish(self.ffmpeg).await?;
             if !written.undecodable.is_empty() {
@@ -404,13 +406,13 @@ impl<'a> Attempt<'a> {
                 }
             }
             filled.extend(assemble::filled(&track, &gaps, &written.slates));
+            *shown = poster::shown(&written.slates, end);
             let span = |span: Span| Encoded { track: track.clone(), start_ms: span.start, end_ms: span.end };
             encoded.extend(written.encoded.into_iter().map(span));
             *codec = Some(written.codec.unwrap_or_else(|| "avc1".to_owned()));
         }
         let [camera, share] = codecs;
-        let duration_ms = end.0.max(0).unsigned_abs();
-        let made = assemble::Made { has_sound, participants, camera, share, duration_ms };
+        let made = assemble::Made { has_sound, participants, camera, share, duration_ms, shown };
         let bitrate = self.settings.audio_bitrate;
         let finished = self.work.join(FINISHED);
         let mut files = assemble::run(self.ffmpeg, &self.work, &finished, &made, bitrate).await?;
@@ -441,7 +443,6 @@ impl<'a> Attempt<'a> {
             tokio::task::spawn_blocking(move || archive::pack(&journal, &to)).await??;
             files.push(PlannedFile { object: Object::Journal, path, duration_ms: None, codec: None });
         }
-        let files = keep::keep(files, &self.job.out).await?;
 
         let started = facts.started().ok_or(Error::NoStart)?;
         let mut manifest = facts.manifest(&self.job.recording_id, started);
@@ -452,6 +453,8 @@ impl<'a> Attempt<'a> {
         manifest.incomplete_because.extend(assemble::reasons(&manifest.gaps));
         manifest.incomplete_because.extend(remarks);
         manifest.complete = manifest.incomplete_because.is_empty();
+        files.push(page::write(&finished, &manifest, &files).await?);
+        let files = keep::keep(files, &self.job.out).await?;
         let folder = assemble::folder(&self.settings.key_template, &manifest, started);
         Ok(Ok(PublishPlan { folder, spool: self.job.spool.clone(), files, manifest }))
     }

@@ -28,7 +28,9 @@ mod error;
 mod ledger;
 mod open;
 mod put;
+mod sign;
 pub mod uploader;
+pub mod walk;
 
 pub use error::{Cause, Error};
 pub use ledger::LEDGER;
@@ -66,6 +68,7 @@ struct Inner {
     directory: Option<PathBuf>,
     /// What media are stored as; the bucket's default if none.
     storage_class: Option<String>,
+    signing: Option<open::Signing>,
     parts: Arc<Semaphore>,
     /// Aborts of multipart uploads whose futures were dropped.
     aborts: TaskTracker,
@@ -145,6 +148,7 @@ impl Store {
             endpoint: opened.endpoint,
             directory: opened.directory,
             storage_class,
+            signing: opened.signing,
             parts: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
             aborts: TaskTracker::new(),
         }))
@@ -285,6 +289,21 @@ impl Store {
         let mut objects: Vec<Head> = objects.try_collect().await.map_err(|e| self.remote("listing", folder, &e))?;
         objects.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(objects)
+    }
+
+    /// Of all objects there are, those whose keys are `wanted`, in no order. The others are not kept in memory.
+    ///
+    /// # Errors
+    /// [`Error::Remote`].
+    pub async fn list_where(&self, wanted: impl Fn(&str) -> bool + Send) -> Result<Vec<Head>, Error> {
+        let mut objects = self.0.objects.list(None);
+        let mut found = Vec::new();
+        while let Some(object) = objects.try_next().await.map_err(|e| self.remote("listing", "", &e))? {
+            if wanted(object.location.as_ref()) {
+                found.push(Head::from(object));
+            }
+        }
+        Ok(found)
     }
 
     /// Asks the store for a listing of a folder that is not there, to see whether it is reached and lets us in.

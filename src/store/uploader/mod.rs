@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How uploads are done.
@@ -161,6 +161,7 @@ pub struct Uploader {
     settings: Settings,
     uploads: Arc<Semaphore>,
     outage: Mutex<Outage>,
+    commits: watch::Sender<u64>,
 }
 
 type OnProgress<'a> = &'a (dyn Fn(Progress<'_>) + Send + Sync);
@@ -173,7 +174,13 @@ impl Uploader {
             settings,
             uploads: Arc::new(Semaphore::new(settings.uploads_at_once.max(1))),
             outage: Mutex::new(Outage::default()),
+            commits: watch::Sender::new(0),
         }
+    }
+
+    /// Changes whenever a manifest was written, be it of a recording or of a deletion.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.subscribe()
     }
 
     /// The store.
@@ -205,6 +212,7 @@ impl Uploader {
         let objects = try_join_all(files).await?;
         let manifest = Manifest { objects, ..plan.manifest.clone() };
         let manifest_key = self.commit(&plan.folder, &manifest, on_progress, cancel).await?;
+        self.commits.send_modify(|count| *count += 1);
         Ok(Published { manifest, manifest_key, sent_bytes: sent_bytes.into_inner() })
     }
 
@@ -341,7 +349,9 @@ impl Uploader {
         let key = folder.key(&Object::Manifest);
         let json = Bytes::from(manifest.to_json());
         let (name, attempt) = (folder.as_str(), || self.withdraw_once(folder, &key, json.clone()));
-        self.persist(Work::Deletion, name, name, on_progress, cancel, attempt).await
+        self.persist(Work::Deletion, name, name, on_progress, cancel, attempt).await?;
+        self.commits.send_modify(|count| *count += 1);
+        Ok(())
     }
 
     /// What an earlier run left half written takes room and is media too.
