@@ -287,7 +287,9 @@ impl Journal {
             dropped.to_ms = t_ms;
             return;
         }
-        pending.note_dropped(t_ms);
+        if let Some(dropped) = pending.dropped.take() {
+            dropped.note(t_ms, &mut pending.lines);
+        }
         push_line(&mut pending.lines, t_ms, conn, message, form);
     }
 }
@@ -299,12 +301,11 @@ impl Disk {
     }
 }
 
-impl Pending {
-    fn note_dropped(&mut self, t_ms: i64) {
-        if let Some(Dropped { messages, bytes, from_ms, to_ms }) = self.dropped.take() {
-            let note = Note::Dropped { messages, bytes, from_ms, to_ms };
-            push_line(&mut self.lines, t_ms, EVENT, note.to_json().as_bytes(), Form::Json);
-        }
+impl Dropped {
+    fn note(&self, t_ms: i64, lines: &mut Vec<u8>) {
+        let Self { messages, bytes, from_ms, to_ms } = *self;
+        let note = Note::Dropped { messages, bytes, from_ms, to_ms };
+        push_line(lines, t_ms, EVENT, note.to_json().as_bytes(), Form::Json);
     }
 }
 
@@ -377,8 +378,8 @@ fn flush(slot: &Arc<Slot>, sync_now: bool, to_sync: &mpsc::Sender<Sync>) -> bool
             chunk.done = 0;
             std::mem::swap(&mut chunk.writing, &mut pending.lines);
             // After what came before it; and though nothing else may come.
-            if let Some(to_ms) = pending.dropped.as_ref().map(|dropped| dropped.to_ms) {
-                pending.note_dropped(to_ms);
+            if let Some(dropped) = pending.dropped.take() {
+                dropped.note(dropped.to_ms, &mut chunk.writing);
             }
         }
         chunk.waiters.append(&mut pending.waiters);
