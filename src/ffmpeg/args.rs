@@ -33,7 +33,7 @@ const COPY: &str =
 const KEY_INTERVAL_S: u32 = 4;
 
 /// The picture that every encoded picture is fitted into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Canvas {
     /// Width in pixels, even.
     pub width: u32,
