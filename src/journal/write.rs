@@ -327,10 +327,10 @@ fn push_line(lines: &mut Vec<u8>, t_ms: i64, conn: &str, message: &[u8], form: F
             let start = lines.len();
             lines.extend_from_slice(message.trim_ascii());
             // A raw line break is never inside a JSON string.
-            for byte in &mut lines[start..] {
-                if matches!(byte, b'\n' | b'\r') {
-                    *byte = b' ';
-                }
+            let mut rest = &mut lines[start..];
+            while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
+                rest[at] = b' ';
+                rest = &mut rest[at + 1..];
             }
         }
         Form::Raw => {
