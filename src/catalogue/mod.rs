@@ -1,11 +1,11 @@
 //! The page that lists all recordings: `index.html` at the prefix of the bucket.
 //!
 //! It is made from what the bucket shows, and from nothing else: the newest manifests are listed, those that are not known
-//! yet are read ([`cache`]), and the page is written if it changed. So it may be made by anyone at any time, and needs no lock:
+//! yet are read (`cache`), and the page is written if it changed. So it may be made by anyone at any time, and needs no lock:
 //! whoever has written it looks again, and writes again if the bucket has changed meanwhile. The last one to write has seen
 //! what there is.
 //!
-//! Owns when that is done ([`keep`]) and the command `index`. How a page looks is left to `output::listing`. Nothing waits for
+//! Owns when that is done (`keep`) and the command `index`. How a page looks is left to `output::listing`. Nothing waits for
 //! it; where it fails, recordings are published all the same and it is tried again.
 
 mod cache;

@@ -148,7 +148,7 @@ pub fn decode() -> Vec<OsString> {
 }
 
 /// One picture of an MP4 as a JPEG on standard output: of those that are shown `after_ms` or later behind the last key frame
-/// at or before `at_ms`, the first. No wider than [`PICTURE_WIDTH`]. Nothing if the file ends before.
+/// at or before `at_ms`, the first. No wider than `PICTURE_WIDTH`. Nothing if the file ends before.
 ///
 /// From a key frame, as the next one may be an hour away.
 pub fn picture(input: &Path, at_ms: i64, after_ms: u32) -> Vec<OsString> {
