@@ -131,6 +131,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// How long that may take.
     pub shutdown_grace: Duration,
+    /// Whether the bucket has a page that lists all recordings.
+    pub catalogue: bool,
     /// How logs are written.
     pub log_format: LogFormat,
 }
@@ -247,6 +249,7 @@ impl Config {
             video_fps: env.in_range("VIDEO_FPS", 6, 30, 25),
             shutdown: env.choice("SHUTDOWN", &[("handover", Shutdown::Handover), ("finish", Shutdown::Finish)]),
             shutdown_grace: env.seconds("SHUTDOWN_GRACE", Duration::from_secs(25)),
+            catalogue: env.choice("CATALOGUE", &[("true", true), ("false", false)]),
             log_format: env.choice("LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
             // Both were found missing if they are.
             app: app.unwrap_or_else(|| Credentials { id: String::new(), secret: Secret::new("") }),
@@ -259,6 +262,16 @@ impl Config {
 /// Where recordings are; all that is needed to look at them.
 pub fn storage_url(env: &dyn Fn(&str) -> Option<String>) -> String {
     Env { env, mistakes: Vec::new() }.storage_url()
+}
+
+/// Where recordings are below it.
+///
+/// # Errors
+/// If it is no template.
+pub fn key_template(env: &dyn Fn(&str) -> Option<String>) -> Result<Template, Mistakes> {
+    let mut env = Env { env, mistakes: Vec::new() };
+    let template = env.key_template();
+    if env.mistakes.is_empty() { Ok(template) } else { Err(Mistakes(env.mistakes)) }
 }
 
 /// What is wrong with the settings.

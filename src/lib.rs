@@ -52,6 +52,7 @@
 //! of a journal. *Event*, *stream*, *signaling*, *media*: as Zoom uses them.
 
 pub mod capture;
+pub mod catalogue;
 pub mod clock;
 pub mod config;
 pub mod container;
@@ -59,6 +60,7 @@ pub mod events;
 pub mod ffmpeg;
 pub mod ids;
 pub mod journal;
+pub mod link;
 pub mod media;
 pub mod output;
 pub mod protocol;

@@ -4,10 +4,13 @@ mod commands;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use rtms_recorder::catalogue::Catalogue;
 use rtms_recorder::config::{LogFormat, RenderConfig, RestConfig};
 use rtms_recorder::ffmpeg::{self, Ffmpeg};
 use rtms_recorder::ids::Product;
-use rtms_recorder::{render, rest, simulator, telemetry, verify};
+use rtms_recorder::output::key::CATALOGUE;
+use rtms_recorder::store::Store;
+use rtms_recorder::{link, render, rest, simulator, telemetry, verify};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -50,6 +53,16 @@ enum Command {
     /// wrong settings, 75 a recorder is using the spool.
     Recover,
     Verify(verify::Args),
+    /// Bring the page up to date that lists all recordings: index.html in the bucket.
+    ///
+    /// A recorder does it by itself after each recording. Of the settings only STORAGE_URL, KEY_TEMPLATE and the store's own
+    /// credentials count.
+    Index {
+        /// Replace an index.html that was not made by rtms-recorder
+        #[arg(long)]
+        force: bool,
+    },
+    Link(link::Args),
     /// Start, stop, pause or resume a stream by Zoom's REST API.
     ///
     /// Settings come from environment variables: ZOOM_CLIENT_ID names the app; ZOOM_ACCOUNT_ID, ZOOM_REST_CLIENT_ID and
@@ -74,6 +87,8 @@ async fn main() -> ExitCode {
         Command::Simulate(args) => simulate(*args).await,
         Command::Render { journal, out } => render_journal(journal, out).await,
         Command::Verify(args) => verify(args).await,
+        Command::Index { force } => index(force).await,
+        Command::Link(args) => make_link(args).await,
         Command::Rtms(args) => control_rtms(args).await,
     };
     done.unwrap_or_else(|err| {
@@ -118,6 +133,43 @@ async fn verify(args: verify::Args) -> anyhow::Result<ExitCode> {
         Ok(summary) => Ok(ExitCode::from(summary.exit_status())),
         Err(err) if err.is_wrong_settings() => {
             eprintln!("rtms-recorder: {err:#}");
+            Ok(ExitCode::from(EXIT_USAGE))
+        }
+        Err(err) => Err(err.into()),
+    }
+}
+
+async fn index(force: bool) -> anyhow::Result<ExitCode> {
+    telemetry::start(LogFormat::Text);
+    let store = match Store::open_existing(&rtms_recorder::config::storage_url(&env), &env) {
+        Ok(store) => store,
+        Err(err) => {
+            eprintln!("rtms-recorder: STORAGE_URL {err}");
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
+    let template = match rtms_recorder::config::key_template(&env) {
+        Ok(template) => template,
+        Err(mistakes) => {
+            eprintln!("rtms-recorder: {mistakes}");
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
+    let place = store.locate(CATALOGUE);
+    let catalogue = Catalogue::new(store, &template, None);
+    let mut catalogue = if force { catalogue.replacing_foreign() } else { catalogue };
+    let outcome = catalogue.rebuild().await.context("listing the recordings")?;
+    let what = if outcome.written { "written" } else { "up to date" };
+    println!("{place}: {what}, {} recordings", outcome.recordings);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn make_link(args: link::Args) -> anyhow::Result<ExitCode> {
+    telemetry::start(LogFormat::Text);
+    match link::command(args, &env).await {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(err) if err.is_wrong_settings() => {
+            eprintln!("rtms-recorder: {:#}", anyhow::Error::from(err));
             Ok(ExitCode::from(EXIT_USAGE))
         }
         Err(err) => Err(err.into()),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use common::conformance::{MIB, VIDEO, conformance, content, open, write};
 use common::s3::{BUCKET, S3Server};
 use object_store::{Attribute, ObjectStoreExt};
-use rtms_recorder::store::Store;
+use rtms_recorder::store::{Attributes, Store};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -60,7 +60,40 @@ async fn objects_in_s3_have_a_content_type() {
         let get = |attribute| object.attributes.get(&attribute).map(|v| v.as_ref().to_owned());
         assert_eq!(get(Attribute::ContentType).as_deref(), Some("video/mp4"), "{key}");
         assert_eq!(get(Attribute::CacheControl).as_deref(), Some("private, max-age=86400"), "{key}");
+        assert_eq!(get(Attribute::Metadata("recording".into())).as_deref(), Some("0123456789abcdef"), "{key}");
+        assert!(
+            get(Attribute::Metadata("recorder".into())).is_some_and(|it| it.starts_with("rtms-recorder ")),
+            "{key}"
+        );
     }
+}
+
+/// What is large goes into the class that was asked for, encrypted by the server; what is read often stays where it is.
+#[tokio::test]
+async fn objects_in_s3_have_a_storage_class_and_are_encrypted_if_asked_for() {
+    let server = S3Server::start().await;
+    let mut env = server.env();
+    let more = [("STORAGE_CLASS", "STANDARD"), ("AWS_SERVER_SIDE_ENCRYPTION", "AES256")];
+    env.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let store = open(&format!("s3://{BUCKET}/some/prefix"), &env);
+    let directory = tempfile::tempdir().unwrap();
+    for (key, size, is_media) in [("small", 5, true), ("large", 9 * MIB, true), ("page", 5, false)] {
+        let file = write(directory.path(), key, &content(size));
+        store.put_file(key, &file, Attributes { is_media, ..VIDEO }).await.unwrap();
+    }
+    let asked = |key: &str| {
+        let key = format!("some/prefix/{key}");
+        // The request that makes the object: the only one of a small one, the first of a large one.
+        let seen =
+            server.seen().into_iter().find(|seen| seen.key == key && matches!(seen.method.as_str(), "PUT" | "POST"));
+        let headers = seen.expect("it was put").headers;
+        let get = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        (get("x-amz-storage-class"), get("x-amz-server-side-encryption"))
+    };
+    let (class, encryption) = (Some("STANDARD".to_owned()), Some("AES256".to_owned()));
+    assert_eq!(asked("small"), (class.clone(), encryption.clone()));
+    assert_eq!(asked("large"), (class, encryption.clone()));
+    assert_eq!(asked("page"), (None, encryption));
 }
 
 /// moto (https://github.com/getmoto/moto) in a process of its own.

@@ -1,20 +1,22 @@
 //! `recording.mp4` in real browsers: it plays and seeks across every change of size, slate and speaker, and shows the right
 //! picture each time. The browsers are headless, and the page that they open tests itself and reports by HTTP.
 
+#[path = "common/browser.rs"]
+mod browser;
 #[path = "common/script.rs"]
 mod script;
 #[path = "common/truth.rs"]
 mod truth;
 
+use browser::{chromium, firefox, launch};
 use rtms_recorder::render::Settings;
 use rtms_recorder::timeline::picture::EncodePolicy;
 use script::{Clip, Look, Rendered, Script, Sound, settings, steady};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
@@ -140,58 +142,6 @@ fn meeting(policy: EncodePolicy, codec: &'static str, fps: i64) -> Meeting {
     Meeting { rendered, points, changes, length: at as f64 / 1000.0 }
 }
 
-/// A browser that is killed with all its helpers when the test is over.
-struct Browser(Child);
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        if let Some(group) = i32::try_from(self.0.id()).ok().and_then(rustix::process::Pid::from_raw) {
-            rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
-        }
-        self.0.wait().ok();
-    }
-}
-
-/// The first of the names that is installed.
-fn installed(names: &[&str]) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        std::env::split_paths(&path).find_map(|dir| names.iter().map(|name| dir.join(name)).find(|p| p.exists()));
-    found.unwrap_or_else(|| {
-        panic!("none of {names:?} is installed, and this test needs one: run scripts/setup --browsers")
-    })
-}
-
-fn chromium(home: &Path, url: &str) -> Command {
-    let mut command = Command::new(installed(&["chromium", "chromium-browser", "google-chrome"]));
-    command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]);
-    command.args(["--autoplay-policy=no-user-gesture-required", "--disable-background-networking", "--mute-audio"]);
-    command.arg(format!("--user-data-dir={}", home.join("profile").display())).arg(url);
-    command
-}
-
-fn firefox(home: &Path, url: &str) -> Command {
-    let profile = home.join("profile");
-    std::fs::create_dir_all(&profile).expect("a directory");
-    let settings = [
-        ("browser.aboutwelcome.enabled", "false"),
-        ("browser.shell.checkDefaultBrowser", "false"),
-        ("datareporting.policy.dataSubmissionEnabled", "false"),
-        ("datareporting.policy.dataSubmissionPolicyBypassNotification", "true"),
-        ("app.normandy.enabled", "false"),
-        ("app.update.enabled", "false"),
-        ("termsofuse.bypassNotification", "true"),
-        ("media.autoplay.default", "0"),
-        ("media.gmp-manager.updateEnabled", "false"),
-        ("network.captive-portal-service.enabled", "false"),
-    ];
-    let lines: String = settings.iter().map(|(key, value)| format!("user_pref(\"{key}\", {value});\n")).collect();
-    std::fs::write(profile.join("user.js"), lines).expect("room on the disk");
-    let mut command = Command::new(installed(&["firefox-esr", "firefox"]));
-    command.args(["--headless", "--no-remote", "--new-instance", "--profile"]).arg(profile).arg(url);
-    command
-}
-
 /// Lets a browser look at a recording.
 fn report(browser: fn(&Path, &str) -> Command, meeting: &Meeting) -> Value {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -208,11 +158,7 @@ fn report(browser: fn(&Path, &str) -> Command, meeting: &Meeting) -> Value {
         }
     });
     let home = tempfile::tempdir().expect("a directory");
-    let log = std::fs::File::create(home.path().join("log")).expect("a file");
-    let mut command = browser(home.path(), &url);
-    command.env("HOME", home.path()).env("XDG_RUNTIME_DIR", home.path()).stdin(Stdio::null());
-    command.stdout(log.try_clone().expect("a handle")).stderr(log).process_group(0);
-    let _browser = Browser(command.spawn().expect("the browser can be started"));
+    let _browser = launch(home.path(), browser(home.path(), &url));
     receiver.recv_timeout(LIMIT).unwrap_or_else(|_| {
         let log = std::fs::read_to_string(home.path().join("log")).unwrap_or_default();
         panic!("no report after {LIMIT:?}; the browser said: {}", log.chars().take(4000).collect::<String>())

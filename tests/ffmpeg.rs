@@ -281,6 +281,21 @@ async fn a_slate_is_one_black_key_frame() {
 }
 
 #[tokio::test]
+async fn a_slate_of_a_size_is_made_once() {
+    let files = Files::new();
+    let program = files.path("ffmpeg");
+    let path = std::env::var_os("PATH").unwrap();
+    let found = std::env::split_paths(&path).map(|dir| dir.join("ffmpeg")).find(|file| file.exists());
+    std::os::unix::fs::symlink(found.expect("it is installed"), &program).unwrap();
+    let ffmpeg = Ffmpeg::new(Settings { program: program.clone(), ..Settings::default() });
+    let first = ffmpeg.slate(HD).await.unwrap();
+    std::fs::remove_file(&program).unwrap();
+    assert_eq!(ffmpeg.clone().slate(HD).await.unwrap(), first);
+    let other = ffmpeg.slate(Canvas { width: 640, height: 360 }).await;
+    assert!(matches!(other, Err(Error::NotFound { .. })), "{other:?}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_an_error_in_its_own_words() {
     let files = Files::new();
     let garbage = files.write("garbage.mkv", &[7; 5_000]);

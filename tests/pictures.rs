@@ -111,7 +111,7 @@ fn sound_only_picture_only_and_nothing() {
     sound(&mut script, 5000, &[1000]);
     let rendered = script.render(&settings());
     let names = |rendered: &Rendered| rendered.manifest.objects.iter().map(|o| o.name.clone()).collect::<Vec<_>>();
-    assert_eq!(names(&rendered), ["audio.m4a", "timeline.json"]);
+    assert_eq!(names(&rendered), ["audio.m4a", "timeline.json", "index.html"]);
     assert_eq!(rendered.manifest.tracks.len(), 1);
     assert_eq!((rendered.manifest.duration_ms, rendered.manifest.complete), (5000, true));
     assert_adds_up(&rendered, 64.0);
@@ -121,7 +121,7 @@ fn sound_only_picture_only_and_nothing() {
     let shown = script.pictures("video", &clip, &steady(0, 5000, 25));
     script.ended(5000);
     let rendered = script.render(&settings());
-    assert_eq!(names(&rendered), ["recording.mp4", "timeline.json"]);
+    assert_eq!(names(&rendered), ["recording.mp4", "poster.jpg", "timeline.json", "index.html"]);
     assert_eq!((rendered.manifest.duration_ms, rendered.manifest.complete), (5000, true));
     assert_eq!(rendered.manifest.gaps, []);
     assert_adds_up(&rendered, 40.0);
@@ -133,7 +133,10 @@ fn sound_only_picture_only_and_nothing() {
     script.ended(5000);
     let rendered = script.render(&settings());
     let manifest = &rendered.manifest;
-    assert_eq!((names(&rendered), manifest.tracks.len(), manifest.gaps.len()), (vec!["timeline.json".into()], 0, 0));
+    assert_eq!(
+        (names(&rendered), manifest.tracks.len(), manifest.gaps.len()),
+        (vec!["timeline.json".into(), "index.html".into()], 0, 0)
+    );
     assert_eq!((manifest.duration_ms, manifest.zero_at, manifest.complete), (0, None, true));
     assert_eq!(manifest.stop_reason.as_ref().and_then(|reason| reason.code), Some(6));
     assert!(rendered.file("manifest.json").exists());

@@ -141,14 +141,16 @@ async fn the_bucket_comes_late_and_the_journal_gives_the_same_files() {
             "audio.m4a",
             "chat.json",
             "chat.txt",
+            "index.html",
             "manifest.json",
+            "poster.jpg",
             "recording.mp4",
             "timeline.json",
             "transcript.json",
             "transcript.vtt"
         ]
     );
-    for name in ["audio.m4a", "recording.mp4", "timeline.json", "manifest.json"] {
+    for name in ["audio.m4a", "recording.mp4", "timeline.json", "poster.jpg", "index.html", "manifest.json"] {
         let [one, two] = [0, 1].map(|n: usize| std::fs::read(rendered[n].join(name)).expect("a file"));
         assert!(one == two, "{name} differs from one rendering to the next");
         let live = match name {

@@ -82,7 +82,9 @@ async fn a_whole_meeting_into_s3() {
     YYYY/MM/DD/TIME-90000000000-STREAM/audio.m4a
     YYYY/MM/DD/TIME-90000000000-STREAM/chat.json
     YYYY/MM/DD/TIME-90000000000-STREAM/chat.txt
+    YYYY/MM/DD/TIME-90000000000-STREAM/index.html
     YYYY/MM/DD/TIME-90000000000-STREAM/manifest.json
+    YYYY/MM/DD/TIME-90000000000-STREAM/poster.jpg
     YYYY/MM/DD/TIME-90000000000-STREAM/recording.mp4
     YYYY/MM/DD/TIME-90000000000-STREAM/timeline.json
     YYYY/MM/DD/TIME-90000000000-STREAM/transcript.json
@@ -193,7 +195,7 @@ async fn a_meeting_without_a_camera_is_sound() {
     let recording = home.bucket().recording().await;
     assert_eq!(
         recording.names(),
-        ["audio.m4a", "transcript.vtt", "transcript.json", "chat.txt", "chat.json", "timeline.json"]
+        ["audio.m4a", "transcript.vtt", "transcript.json", "chat.txt", "chat.json", "timeline.json", "index.html"]
     );
     recording.check_files();
     recording.check_marks(&sent);

@@ -297,7 +297,7 @@ fn a_hundred_participants_do_not_mean_a_hundred_children() {
     let most = most.load(SeqCst);
     println!("MEASURED 100 participants: at most {most} children at once");
     assert!((1..=3).contains(&most), "{most}");
-    assert_eq!(rendered.manifest.objects.len(), 102, "the mix, a hundred, and the timeline");
+    assert_eq!(rendered.manifest.objects.len(), 103, "the mix, a hundred, the timeline, and the page");
     assert_eq!(rendered.manifest.duration_ms, 30_600);
     assert_adds_up(&rendered, FRAME_MS);
     // The last one, by ear.

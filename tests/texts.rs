@@ -187,5 +187,5 @@ async fn without_texts_there_are_no_files_of_them() {
     let recorder = home.start().await;
     play_one(meeting(&recorder.webhook, 4)).await;
     recorder.published(1).await;
-    assert_eq!(home.bucket().recording().await.names(), ["audio.m4a", "timeline.json"]);
+    assert_eq!(home.bucket().recording().await.names(), ["audio.m4a", "timeline.json", "index.html"]);
 }

@@ -23,8 +23,10 @@ const MAX_MESSAGE_BYTES: usize = 1 << 20;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a send may take. Ours are small, so a peer that takes none of them is gone.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much is read at a time: a socket's memory.
-const READ_BUFFER_BYTES: usize = 32 << 10;
+/// How much is read at a time of pictures. It is a socket's memory, and cleared before every read.
+const READ_PICTURES_BYTES: usize = 32 << 10;
+/// And of the rest: a packet of sound has about a kilobyte.
+const READ_BYTES: usize = 4 << 10;
 
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -53,14 +55,14 @@ impl Dialer {
 
     /// Opens a socket. The error says what came back.
     pub(super) async fn dial(&self, conn: Conn, url: &ServerUrl) -> Result<Socket, String> {
-        let limit = match conn {
-            Conn::Media(Medium::Video | Medium::Share) => MAX_PICTURE_BYTES,
-            _ => MAX_MESSAGE_BYTES,
+        let (limit, at_once) = match conn {
+            Conn::Media(Medium::Video | Medium::Share) => (MAX_PICTURE_BYTES, READ_PICTURES_BYTES),
+            _ => (MAX_MESSAGE_BYTES, READ_BYTES),
         };
         let config = WebSocketConfig::default()
             .max_message_size(Some(limit))
             .max_frame_size(Some(limit))
-            .read_buffer_size(READ_BUFFER_BYTES);
+            .read_buffer_size(at_once);
         let connect =
             tokio_tungstenite::connect_async_tls_with_config(url.as_str(), Some(config), true, Some(self.tls.clone()));
         match tokio::time::timeout(DIAL_TIMEOUT, connect).await {

@@ -6,6 +6,7 @@ pub(crate) mod serve;
 use crate::{EXIT_LATER, EXIT_USAGE, env};
 use anyhow::Context;
 use rtms_recorder::capture::Dialer;
+use rtms_recorder::catalogue::{self, Catalogue};
 use rtms_recorder::config::{Config, Mistakes};
 use rtms_recorder::ffmpeg::{self, Ffmpeg};
 use rtms_recorder::recorder::spool::{self, Spool};
@@ -15,6 +16,8 @@ use rtms_recorder::telemetry;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// What a recorder is made of, opened.
 struct Parts {
@@ -56,11 +59,42 @@ impl Parts {
         Ok(Ok(Self { config, store, spool, spool_dir, ffmpeg }))
     }
 
-    /// Starts recording, first of all what is in the spool.
-    async fn record(self, unfinished: Unfinished) -> anyhow::Result<Recorder> {
+    /// Starts recording, first of all what is in the spool, and listing what is in the bucket.
+    async fn record(self, unfinished: Unfinished) -> anyhow::Result<(Recorder, Listing)> {
+        let cache = self.spool_dir.join(".catalogue.json");
+        let catalogue = self
+            .config
+            .catalogue
+            .then(|| Catalogue::new(self.store.clone(), &self.config.render.key_template, Some(cache)));
         let uploader = Uploader::new(self.store, uploader::Settings::default());
+        let listing = Listing::start(catalogue, &uploader);
         let settings = recorder::Settings::new(&self.config);
-        Recorder::start(settings, self.spool, Dialer::new()?, self.ffmpeg, uploader, unfinished).await
+        let dialer = Dialer::new()?;
+        let recorder = Recorder::start(settings, self.spool, dialer, self.ffmpeg, uploader, unfinished).await?;
+        Ok((recorder, listing))
+    }
+}
+
+/// Keeps the page that lists all recordings up to date.
+struct Listing {
+    stop: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Listing {
+    /// Starts it, if there is to be a `catalogue`.
+    fn start(catalogue: Option<Catalogue>, uploader: &Uploader) -> Self {
+        let stop = CancellationToken::new();
+        let task = catalogue.map(|of| tokio::spawn(catalogue::keep(of, uploader.commits(), stop.clone())));
+        Self { stop, task }
+    }
+
+    /// Lists what was published last.
+    async fn end(self) {
+        self.stop.cancel();
+        if let Some(Err(err)) = futures_util::future::OptionFuture::from(self.task).await {
+            tracing::error!(err = %err, "listing the recordings panicked");
+        }
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     let (grace, spool_dir) = (parts.config.shutdown_grace, parts.spool_dir.clone());
     tracing::info!(spool = %spool_dir.display(), storage = parts.store.describe(), "finishing what is in the spool");
     let mut stop = Signals::new()?;
-    let recorder = parts.record(Unfinished::End).await?;
+    let (recorder, listing) = parts.record(Unfinished::End).await?;
     let left = tokio::select! {
         left = recorder.finished() => left?,
         () = stop.next() => {
@@ -23,6 +23,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
             leave(1);
         }
     };
+    listing.end().await;
     if left.is_empty() {
         tracing::info!("nothing is left in the spool");
         return Ok(ExitCode::SUCCESS);

@@ -23,7 +23,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         .with_context(|| format!("listening on {} (HOST, PORT)", config.listen))?;
     let (store, ffmpeg, spool_dir) = (parts.store.clone(), parts.ffmpeg.clone(), parts.spool_dir.clone());
     let mut stop = Signals::new()?;
-    let recorder = parts.record(Unfinished::Join).await?;
+    let (recorder, listing) = parts.record(Unfinished::Join).await?;
     tracing::info!(
         webhook = format!("http://{}{}", listener.local_addr()?, config.webhook_path),
         storage = store.describe(), spool = %spool_dir.display(), version = env!("CARGO_PKG_VERSION"),
@@ -49,7 +49,10 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         Shutdown::Finish => tracing::info!("shutting down: streams that run end here, and what is there is published"),
     }
     tokio::select! {
-        () = recorder.shut_down(config.shutdown, config.shutdown_grace) => {}
+        () = async {
+            recorder.shut_down(config.shutdown, config.shutdown_grace).await;
+            listing.end().await;
+        } => {}
         () = stop.next() => {
             tracing::warn!("second signal: leaving at once");
             leave(1);

@@ -14,11 +14,11 @@ use std::path::Path;
 
 /// What [`check`](super::Ffmpeg::check) looks for: the list that ffmpeg prints, the kind, the names.
 pub(super) const NEEDED: [(&str, &str, &[&str]); 6] = [
-    ("-encoders", "encoder", &["aac", "libx264"]),
+    ("-encoders", "encoder", &["aac", "libx264", "mjpeg"]),
     ("-decoders", "decoder", &["h264", "mjpeg", "png"]),
-    ("-muxers", "muxer", &["mp4", "ipod", "h264", "framecrc"]),
+    ("-muxers", "muxer", &["mp4", "ipod", "h264", "framecrc", "image2pipe"]),
     ("-demuxers", "demuxer", &["matroska", "mov", "s16le"]),
-    ("-filters", "filter", &["scale", "pad", "color"]),
+    ("-filters", "filter", &["scale", "pad", "color", "select"]),
     ("-bsfs", "bitstream filter", &["setts", "filter_units"]),
 ];
 
@@ -33,7 +33,7 @@ const COPY: &str =
 const KEY_INTERVAL_S: u32 = 4;
 
 /// The picture that every encoded picture is fitted into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Canvas {
     /// Width in pixels, even.
     pub width: u32,
@@ -147,6 +147,30 @@ pub fn decode() -> Vec<OsString> {
         .0
 }
 
+/// One picture of an MP4 as a JPEG on standard output: of those that are shown `after_ms` or later behind the last key frame
+/// at or before `at_ms`, the first. No wider than `PICTURE_WIDTH`. Nothing if the file ends before.
+///
+/// From a key frame, as the next one may be an hour away.
+pub fn picture(input: &Path, at_ms: i64, after_ms: u32) -> Vec<OsString> {
+    let (at, after) = (at_ms.max(0) as f64 / 1000.0, f64::from(after_ms) / 1000.0);
+    let filters = format!(
+        "select=gte(t-start_t\\,{after}),scale=min({PICTURE_WIDTH}\\,iw):-2:out_color_matrix=bt601:out_range=pc,\
+         setsar=1,format=yuvj420p"
+    );
+    Args::new()
+        .words("-loglevel error -protocol_whitelist file -threads 1 -noaccurate_seek -ss")
+        .word(format!("{at:.3}"))
+        .words("-f mov -i")
+        .file(input)
+        .words("-map 0:v:0 -filter_threads 1 -vf")
+        .word(filters)
+        .words("-fps_mode passthrough -frames:v 1 -c:v mjpeg -q:v 4 -threads 1 -bitexact -f image2pipe pipe:1")
+        .0
+}
+
+/// How wide a picture of a recording may be.
+const PICTURE_WIDTH: u32 = 1280;
+
 /// A level limits the pictures per second, which x264 takes from the 1 ms time base and gets wrong: 30 are enough.
 fn level(canvas: Canvas) -> &'static str {
     if canvas.width * canvas.height <= 1920 * 1088 { "4.0" } else { "5.1" }
@@ -195,6 +219,7 @@ mod tests {
         for args in [
             encode(PictureCodec::Jpg, Canvas { width: 1280, height: 720 }),
             slate(Canvas { width: 1280, height: 720 }),
+            picture(Path::new("a"), 61_500, 500),
             sound(Path::new("a"), 64_000),
         ] {
             assert!(args.iter().all(|arg| !arg.is_empty() && !arg.to_string_lossy().contains(' ')), "{args:?}");

@@ -19,12 +19,17 @@ pub use child::Child;
 pub use error::Error;
 
 use bytes::Bytes;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 
 /// How long `ffmpeg -version` and the like may take.
 const CHECK_GRACE: Duration = Duration::from_secs(20);
+/// How long making a slate may take.
+const SLATE_GRACE: Duration = Duration::from_secs(30);
 
 /// What every child has in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,12 +70,13 @@ enum Input {
 #[derive(Clone, Debug)]
 pub struct Ffmpeg {
     settings: Settings,
+    slates: Arc<Mutex<HashMap<args::Canvas, Bytes>>>,
 }
 
 impl Ffmpeg {
     /// An ffmpeg that is looked for whenever it is needed, so that it may be installed while meetings are captured.
     pub fn new(settings: Settings) -> Self {
-        Self { settings }
+        Self { settings, slates: Arc::default() }
     }
 
     /// The program: a path, or a name to be searched for in `PATH`.
@@ -121,6 +127,22 @@ impl Ffmpeg {
     /// [`Error::NotFound`] if the program has gone, [`Error::Spawn`] if it cannot be started.
     pub fn spawn(&self, step: &str, args: &[OsString], output: Output) -> Result<Child, Error> {
         Child::spawn(&self.settings, step, args, Input::Pipe, output)
+    }
+
+    /// A black picture to start from, with its SPS and PPS. Made once for all recordings: nearly every one needs it, and
+    /// starting ffmpeg is most of what a short meeting costs.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn slate(&self, canvas: args::Canvas) -> Result<Bytes, Error> {
+        // Held meanwhile, so that hundreds of meetings that begin together make it once.
+        let mut slates = self.slates.lock().await;
+        if let Some(slate) = slates.get(&canvas) {
+            return Ok(slate.clone());
+        }
+        let slate = self.run("making a slate", &args::slate(canvas), SLATE_GRACE).await?;
+        slates.insert(canvas, slate.clone());
+        Ok(slate)
     }
 
     /// Runs a step that needs no input to its end, and returns its standard output.

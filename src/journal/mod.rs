@@ -18,11 +18,12 @@
 //!
 //! - Bytes in a closed chunk never change.
 //! - What was appended reaches the kernel within [`FLUSH_EVERY`] (a kill of the process loses no more) and the disk
-//!   within about [`SYNC_EVERY`] more (a power loss loses no more).
+//!   within about [`SYNC_EVERY`] more (a power loss loses no more), a new chunk's name included.
 //! - Appending never waits. What the disk cannot take within [`PENDING_BYTES`] is dropped, counted and noted in the
-//!   journal itself as soon as the disk takes something again.
+//!   journal itself as soon as the disk takes something again. Events and notes are never dropped.
 //! - Only the last line of an open chunk can be torn. A reader passes over it; opening the journal again cuts it off.
 
+mod files;
 pub mod note;
 pub mod read;
 mod write;

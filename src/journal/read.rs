@@ -99,7 +99,7 @@ pub fn lines(bytes: &[u8], open: bool) -> impl Iterator<Item = Result<Line<'_>, 
         loop {
             let rest = bytes.get(offset..).filter(|rest| !rest.is_empty())?;
             let at = offset;
-            let line = match rest.iter().position(|&b| b == b'\n') {
+            let line = match memchr::memchr(b'\n', rest) {
                 Some(end) => &rest[..end],
                 None if open => return None,
                 None => rest,

@@ -2,11 +2,12 @@
 //!
 //! Whoever appends takes a lock for the time of a copy into memory, and no task ever waits for a file.
 
+use super::files::{close_leftovers, create, sync_dir};
 use super::note::Note;
-use super::read::{self, Chunk};
+use super::read::Chunk;
 use super::{CHUNK_AGE, CHUNK_BYTES, EVENT, Error, FLUSH_EVERY, PENDING_BYTES, SYNC_EVERY};
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -96,6 +97,8 @@ struct OpenChunk {
     since: Instant,
     bytes: u64,
     dirty: bool,
+    /// Whether its name is on the disk, too.
+    named: bool,
     /// Lines taken from `pending` of which `done` bytes are written.
     writing: Vec<u8>,
     done: usize,
@@ -104,8 +107,25 @@ struct OpenChunk {
 }
 
 enum Sync {
-    File(Arc<File>, Vec<oneshot::Sender<()>>),
-    Close { slot: Arc<Slot>, number: u32, file: Arc<File>, last: bool, waiters: Vec<oneshot::Sender<()>> },
+    /// With the directory if the file's name is new to it; without a file if there is nothing to be done but to tell those
+    /// who wait for what was sent before.
+    File {
+        file: Option<Arc<File>>,
+        dir: Option<Arc<Slot>>,
+        waiters: Vec<oneshot::Sender<()>>,
+    },
+    Close {
+        slot: Arc<Slot>,
+        number: u32,
+        file: Arc<File>,
+        last: bool,
+        waiters: Vec<oneshot::Sender<()>>,
+    },
+    /// The journal has ended with the chunk that was closed last.
+    Ended {
+        slot: Arc<Slot>,
+        waiters: Vec<oneshot::Sender<()>>,
+    },
 }
 
 /// Without its threads the recorder would take in media and lose all of it: it ends, and its next start goes on.
@@ -174,6 +194,7 @@ impl Disk {
                 since: Instant::now(),
                 bytes: lines.len() as u64,
                 dirty: false,
+                named: true,
                 writing: Vec::new(),
                 done: 0,
                 waiters: Vec::new(),
@@ -258,7 +279,8 @@ impl Journal {
 
     fn push(&self, t_ms: i64, conn: &str, message: &[u8], form: Form) {
         let mut pending = lock(&self.slot.pending);
-        if pending.lines.len() + message.len() > PENDING_BYTES {
+        // Events and notes are few and small, and without them nobody knows what the rest is.
+        if pending.lines.len() + message.len() > PENDING_BYTES && conn != EVENT {
             let dropped = pending.dropped.get_or_insert(Dropped { messages: 0, bytes: 0, from_ms: t_ms, to_ms: t_ms });
             dropped.messages += 1;
             dropped.bytes += message.len() as u64;
@@ -266,9 +288,7 @@ impl Journal {
             return;
         }
         if let Some(dropped) = pending.dropped.take() {
-            let Dropped { messages, bytes, from_ms, to_ms } = dropped;
-            let note = Note::Dropped { messages, bytes, from_ms, to_ms };
-            push_line(&mut pending.lines, t_ms, EVENT, note.to_json().as_bytes(), Form::Json);
+            dropped.note(t_ms, &mut pending.lines);
         }
         push_line(&mut pending.lines, t_ms, conn, message, form);
     }
@@ -278,6 +298,14 @@ impl Disk {
     fn ring(&self) {
         lock(&self.shared.state).urgent = true;
         self.shared.bell.notify_all();
+    }
+}
+
+impl Dropped {
+    fn note(&self, t_ms: i64, lines: &mut Vec<u8>) {
+        let Self { messages, bytes, from_ms, to_ms } = *self;
+        let note = Note::Dropped { messages, bytes, from_ms, to_ms };
+        push_line(lines, t_ms, EVENT, note.to_json().as_bytes(), Form::Json);
     }
 }
 
@@ -299,10 +327,10 @@ fn push_line(lines: &mut Vec<u8>, t_ms: i64, conn: &str, message: &[u8], form: F
             let start = lines.len();
             lines.extend_from_slice(message.trim_ascii());
             // A raw line break is never inside a JSON string.
-            for byte in &mut lines[start..] {
-                if matches!(byte, b'\n' | b'\r') {
-                    *byte = b' ';
-                }
+            let mut rest = &mut lines[start..];
+            while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
+                rest[at] = b' ';
+                rest = &mut rest[at + 1..];
             }
         }
         Form::Raw => {
@@ -349,6 +377,10 @@ fn flush(slot: &Arc<Slot>, sync_now: bool, to_sync: &mpsc::Sender<Sync>) -> bool
             chunk.writing.clear();
             chunk.done = 0;
             std::mem::swap(&mut chunk.writing, &mut pending.lines);
+            // After what came before it; and though nothing else may come.
+            if let Some(dropped) = pending.dropped.take() {
+                dropped.note(dropped.to_ms, &mut chunk.writing);
+            }
         }
         chunk.waiters.append(&mut pending.waiters);
         pending.ending && pending.lines.is_empty()
@@ -378,19 +410,20 @@ fn flush(slot: &Arc<Slot>, sync_now: bool, to_sync: &mpsc::Sender<Sync>) -> bool
                 waiters: std::mem::take(&mut chunk.waiters),
             });
         } else if ending {
-            slot.progress.send_modify(|progress| progress.ended = true);
-            tell(std::mem::take(&mut chunk.waiters));
+            // Whatever is still being closed comes first.
+            send(Sync::Ended { slot: Arc::clone(slot), waiters: std::mem::take(&mut chunk.waiters) });
         }
         chunk.number += 1;
         chunk.bytes = 0;
         chunk.dirty = false;
-    } else if let Some(file) = &chunk.file
-        && ((sync_now && chunk.dirty) || !chunk.waiters.is_empty())
-    {
-        send(Sync::File(Arc::clone(file), std::mem::take(&mut chunk.waiters)));
+    } else if (sync_now && chunk.dirty) || !chunk.waiters.is_empty() {
+        send(Sync::File {
+            file: chunk.file.clone(),
+            dir: (chunk.file.is_some() && !chunk.named).then(|| Arc::clone(slot)),
+            waiters: std::mem::take(&mut chunk.waiters),
+        });
+        chunk.named |= chunk.file.is_some();
         chunk.dirty = false;
-    } else {
-        tell(std::mem::take(&mut chunk.waiters));
     }
     ending
 }
@@ -411,6 +444,7 @@ fn write_pending(slot: &Slot, chunk: &mut OpenChunk) -> io::Result<()> {
         None => {
             let file = Arc::new(create(&Chunk::path(&slot.dir, chunk.number, true))?);
             chunk.file = Some(Arc::clone(&file));
+            chunk.named = false;
             chunk.since = Instant::now();
             file
         }
@@ -438,7 +472,14 @@ fn write_pending(slot: &Slot, chunk: &mut OpenChunk) -> io::Result<()> {
 fn sync_loop(syncs: &mpsc::Receiver<Sync>) {
     while let Ok(sync) = syncs.recv() {
         let (result, waiters) = match sync {
-            Sync::File(file, waiters) => (file.sync_data(), waiters),
+            Sync::File { file, dir, waiters } => {
+                let synced = file.map_or(Ok(()), |file| file.sync_data());
+                (synced.and_then(|()| dir.map_or(Ok(()), |slot| sync_dir(&slot.dir))), waiters)
+            }
+            Sync::Ended { slot, waiters } => {
+                slot.progress.send_modify(|progress| progress.ended = true);
+                (Ok(()), waiters)
+            }
             Sync::Close { slot, number, file, last, waiters } => {
                 let result = file
                     .sync_all()
@@ -457,29 +498,6 @@ fn sync_loop(syncs: &mpsc::Receiver<Sync>) {
             }
         }
     }
-}
-
-/// Cuts torn tails off and closes what an earlier run left open. Returns the number of the last chunk.
-fn close_leftovers(dir: &Path) -> Result<u32, Error> {
-    let chunks = read::chunks(dir)?;
-    for chunk in chunks.iter().filter(|chunk| chunk.open) {
-        let bytes = chunk.read()?;
-        let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
-        let file = OpenOptions::new().write(true).open(&chunk.path).map_err(Error::new("opening", &chunk.path))?;
-        file.set_len(whole as u64)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&chunk.path, Chunk::path(dir, chunk.number, false)))
-            .map_err(Error::new("closing", &chunk.path))?;
-    }
-    Ok(chunks.last().map_or(0, |chunk| chunk.number))
-}
-
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create_new(true).open(path)
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })?.sync_all()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -61,6 +61,9 @@ impl TryFrom<String> for Folder {
     }
 }
 
+/// The key of the page that lists all recordings.
+pub const CATALOGUE: &str = "index.html";
+
 /// How many parts the path of a [`Folder`] has.
 pub const FOLDER_DEPTH: usize = 4;
 
@@ -139,6 +142,11 @@ impl Object {
             Self::Journal => "journal.tar.zst".into(),
             Self::Manifest => "manifest.json".into(),
         }
+    }
+
+    /// Whether it is large, and read seldom.
+    pub fn is_media(&self) -> bool {
+        matches!(self, Self::Recording | Self::Audio | Self::Participant { .. } | Self::Screenshare | Self::Journal)
     }
 
     /// What a browser is told that it is.

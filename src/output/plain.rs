@@ -14,7 +14,7 @@ pub(super) fn line(text: &str) -> String {
     line
 }
 
-/// The lines of a text, each as [`line`] has it, without empty ones.
+/// The lines of a text, each as [`line()`] has it, without empty ones.
 pub(super) fn lines(text: &str) -> Vec<String> {
     text.split(ends_line).map(line).filter(|line| !line.is_empty()).collect()
 }

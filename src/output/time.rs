@@ -12,7 +12,7 @@ pub(super) fn utc(ms: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(ms.clamp(0, LAST_MS)).unwrap_or_default()
 }
 
-fn text(time: Timestamp) -> String {
+pub(super) fn text(time: Timestamp) -> String {
     utc(time.0).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 

@@ -10,8 +10,8 @@ use crate::clock;
 use crate::events::Delivery;
 use crate::journal::{self, Journal, Note, Progress, read};
 use crate::output::{self, Manifest, StopReason, StopSource};
-use crate::protocol::event::Started;
-use crate::protocol::link::{Link, Now, Settings as LinkSettings};
+use crate::protocol::event::{Event, Started};
+use crate::protocol::link::{EndSource, Link, Now, Settings as LinkSettings};
 use crate::protocol::message::Identity;
 use crate::protocol::signature;
 use crate::render::{self, Job};
@@ -81,14 +81,25 @@ impl Recording {
         };
         let gone = match state {
             JournalState::Ended => None,
-            JournalState::Running => match join() {
-                Ok(link) => {
-                    tracing::info!(stream_id = %self.started.stream.stream_id, "joining again a stream that an earlier run recorded");
-                    let journal = self.open_journal(clock::unix_ms(), Note::Resumed.to_json()).await?;
-                    return Ok(Some(self.go_live(link, journal)));
+            JournalState::Stopped(reason) => {
+                let note = Note::Ended { source: EndSource::Event.as_str().to_owned(), reason };
+                self.open_journal(clock::unix_ms(), note.to_json()).await?.close().await?;
+                None
+            }
+            JournalState::Running | JournalState::Empty => {
+                if let JournalState::Empty = state {
+                    let start = String::from_utf8(self.folder.start_event()?)?;
+                    self.open_journal(clock::unix_ms(), start).await?.close().await?;
                 }
-                Err(err) => Some(format!("{err:#}")),
-            },
+                match join() {
+                    Ok(link) => {
+                        tracing::info!(stream_id = %self.started.stream.stream_id, "joining again a stream that an earlier run recorded");
+                        let journal = self.open_journal(clock::unix_ms(), Note::Resumed.to_json()).await?;
+                        return Ok(Some(self.go_live(link, journal)));
+                    }
+                    Err(err) => Some(format!("{err:#}")),
+                }
+            }
             JournalState::Old => Some("the recorder was down for longer than Zoom holds a stream".to_owned()),
         };
         if let Some(why) = gone {
@@ -368,7 +379,11 @@ fn read_plan(folder: &Folder) -> Option<PublishPlan> {
     // The spool may have been moved since.
     plan.spool = folder.dir().to_owned();
     for file in &mut plan.files {
-        file.path = folder.out().join(file.path.file_name()?);
+        file.path = folder.out().join(file.object.name());
+        if !file.path.exists() {
+            tracing::warn!(path = %file.path.display(), "a finished file is missing; rendering again");
+            return None;
+        }
     }
     Some(plan)
 }
@@ -378,6 +393,10 @@ fn read_plan(folder: &Folder) -> Option<PublishPlan> {
 enum JournalState {
     /// The end of the stream is noted.
     Ended,
+    /// Zoom said that it is over, with this reason, and the recorder was killed before it noted the end.
+    Stopped(Option<i64>),
+    /// Not even the start event is in it, though it is in the spool.
+    Empty,
     /// Zoom may still hold the stream.
     Running,
     /// It was written to so long ago that Zoom does not.
@@ -386,19 +405,30 @@ enum JournalState {
 
 fn state_of(dir: &Path) -> Result<JournalState, journal::Error> {
     if !dir.exists() {
-        return Ok(JournalState::Running);
+        return Ok(JournalState::Empty);
     }
     let chunks = read::chunks(dir)?;
-    for chunk in chunks.iter().rev().take(2) {
+    let mut stopped = None;
+    let mut has_events = false;
+    let last = chunks.len().saturating_sub(2);
+    // The first one has the start event, the last ones have what was seen of the end.
+    for (n, chunk) in chunks.iter().enumerate().filter(|(n, _)| *n == 0 || *n >= last) {
         let bytes = chunk.read()?;
-        let ended = read::lines(&bytes, chunk.open).flatten().any(|line| {
-            line.conn == journal::EVENT
-                && matches!(line.body, read::Body::Json(json)
-                    if matches!(serde_json::from_slice(json), Ok(Note::Ended { .. })))
-        });
-        if ended {
-            return Ok(JournalState::Ended);
+        for line in read::lines(&bytes, chunk.open).flatten().filter(|line| line.conn == journal::EVENT) {
+            let read::Body::Json(json) = line.body else { continue };
+            match (serde_json::from_slice(json), Event::parse(json, line.t)) {
+                (Ok(Note::Ended { .. }), _) if n >= last => return Ok(JournalState::Ended),
+                (_, Ok(Event::Started(_))) => (has_events, stopped) = (true, None),
+                (_, Ok(Event::Stopped { stop_reason, .. })) => stopped = Some(stop_reason),
+                _ => {}
+            }
         }
+    }
+    if !has_events {
+        return Ok(JournalState::Empty);
+    }
+    if let Some(reason) = stopped {
+        return Ok(JournalState::Stopped(reason));
     }
     let written = chunks.last().and_then(|chunk| chunk.path.metadata().and_then(|meta| meta.modified()).ok());
     let age = written.and_then(|at| at.elapsed().ok());

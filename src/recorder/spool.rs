@@ -98,6 +98,10 @@ impl Spool {
     /// When another process has it, or it cannot be written to.
     pub fn open(root: &Path) -> Result<Self, Error> {
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed("creating", root))?;
+        if let Some(above) = root.parent().filter(|above| !above.as_os_str().is_empty()) {
+            // It may not be ours to read; then neither was it ours to make the spool in.
+            File::open(above).and_then(|above| above.sync_all()).ok();
+        }
         let path = root.join(".lock");
         let mut lock = OpenOptions::new()
             .read(true)
@@ -142,6 +146,12 @@ impl Spool {
         let mut left = Vec::new();
         for folder in self.folders()? {
             if let Some(done) = folder.read_json::<Done>(DONE) {
+                // An earlier run may have been killed while it did this.
+                if !folder.is_withdrawn()
+                    && let Err(err) = folder.tidy()
+                {
+                    tracing::warn!(recording = %folder.id(), err = %err, "what is left of a published recording cannot be removed");
+                }
                 left.push(Left::Done(folder, done));
             } else if folder.is_unfinished() {
                 left.push(Left::Unfinished(folder));
@@ -276,6 +286,11 @@ impl Folder {
         fs::create_dir_all(&self.dir).map_err(failed("creating", &self.dir))?;
         let json = serde_json::to_vec(done).expect("plain values are JSON");
         self.write(DONE, &json)?;
+        self.tidy()
+    }
+
+    /// Removes all but the mark.
+    fn tidy(&self) -> Result<(), Error> {
         for entry in fs::read_dir(&self.dir).map_err(failed("listing", &self.dir))? {
             let path = entry.map_err(failed("listing", &self.dir))?.path();
             match path.file_name() {
@@ -306,10 +321,14 @@ pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().unwrap_or_else(|| Path::new("."));
     // Two tasks may write the same file.
     let staged = path.with_extension(format!("{}.tmp", uuid::Uuid::new_v4().simple()));
-    let mut file = File::create(&staged)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&staged, path)?;
+    let written = File::create(&staged)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&staged, path));
+    if written.is_err() {
+        // A disk that is full is not to fill with what was tried.
+        fs::remove_file(&staged).ok();
+    }
+    written?;
     File::open(dir)?.sync_all()?;
     match dir.parent() {
         Some(above) if !above.as_os_str().is_empty() => File::open(above)?.sync_all(),
@@ -393,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn finishing_removes_all_but_the_mark() {
+    fn finishing_removes_all_but_the_mark_though_it_is_interrupted() {
         let tmp = tempfile::tempdir().unwrap();
         let spool = Spool::open(tmp.path()).unwrap();
         let folder = spool.folder(RecordingId::from_folder("r").unwrap());
@@ -406,5 +425,17 @@ mod tests {
         let names: Vec<_> = fs::read_dir(folder.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["done.json"]);
         folder.finish(&done).unwrap();
+
+        // Killed in between, the next start goes on with it; but where consent was withdrawn that is not all there is to do.
+        let done = Done { at_ms: clock::unix_ms(), ..done };
+        folder.finish(&done).unwrap();
+        folder.keep_links(&Links::default()).unwrap();
+        folder.withdraw().unwrap();
+        spool.left().unwrap();
+        assert!(folder.is_withdrawn());
+        fs::remove_file(folder.dir().join(WITHDRAWN)).unwrap();
+        spool.left().unwrap();
+        let names: Vec<_> = fs::read_dir(folder.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["done.json"]);
     }
 }

@@ -1,6 +1,6 @@
 //! The last step: track files become the files of the recording, by stream copy.
 
-use super::{Error, sound};
+use super::{Error, poster, sound};
 use crate::ffmpeg::{Ffmpeg, args};
 use crate::ids::UserId;
 use crate::media::{Gap, GapCause, Pts, TrackKey};
@@ -34,6 +34,8 @@ pub(super) struct Made {
     /// The codec of the shared screen, if there is one.
     pub(super) share: Option<String>,
     pub(super) duration_ms: u64,
+    /// Where the camera's track, and where the shared screen's, shows pictures and no slate.
+    pub(super) shown: [Vec<Span>; 2],
 }
 
 /// Makes the files of the recording in `out`.
@@ -79,6 +81,15 @@ pub(super) async fn run(
     if let Some(codec) = &made.share {
         let path = add(Object::Screenshare, codec.clone());
         ffmpeg.run("assembling screenshare.mp4", &args::remux(&share, &path), GRACE).await?;
+    }
+    let [camera, share] = &made.shown;
+    let pictures = [(Object::Recording, camera), (Object::Screenshare, share)];
+    if let Some((file, shown)) = pictures.iter().find(|(object, _)| files.iter().any(|file| file.object == *object))
+        && let Some(jpeg) = poster::make(ffmpeg, &out.join(file.name()), shown).await
+    {
+        let path = out.join(Object::Poster.name());
+        tokio::fs::write(&path, jpeg).await.map_err(Error::io("writing", &path))?;
+        files.push(PlannedFile { object: Object::Poster, path, duration_ms: None, codec: None });
     }
     Ok(files)
 }

@@ -30,6 +30,8 @@ pub(super) struct Facts {
     skew_ms: Option<i64>,
     /// When each medium's connection was lost, by the recorder's clock; open until it is connected again.
     lost: BTreeMap<Medium, i64>,
+    /// Those that were up when the recorder was stopped or killed, and have not been since.
+    left: Vec<Medium>,
     down: Vec<(Medium, i64, i64)>,
     disk: Vec<(i64, i64)>,
     disk_messages: u64,
@@ -91,6 +93,7 @@ impl Facts {
                 self.counters.connections += 1;
                 self.signaling_was_up |= conn == "signaling";
                 if let Some(medium) = medium(conn) {
+                    self.left.retain(|left| *left != medium);
                     if let Some(since) = self.lost.remove(&medium) {
                         self.down.push((medium, since, t_ms));
                     }
@@ -109,7 +112,10 @@ impl Facts {
             }
             Note::Resumed => {
                 for &medium in &self.connected {
-                    self.lost.entry(medium).or_insert(self.last_t_ms);
+                    if !self.lost.contains_key(&medium) {
+                        self.lost.insert(medium, self.last_t_ms);
+                        self.left.push(medium);
+                    }
                 }
             }
             Note::Dropped { messages, from_ms, to_ms, .. } => {
@@ -121,7 +127,8 @@ impl Facts {
                 self.ended_t_ms = Some(t_ms);
                 // Zoom closes the sockets of a stream that is over, in any order.
                 let broken = |since: &i64| t_ms.saturating_sub(*since) > ENDING_MS || source == "unreachable";
-                self.lost.retain(|_, since| broken(since));
+                let left = &self.left;
+                self.lost.retain(|medium, since| broken(since) || left.contains(medium));
             }
         }
     }
@@ -272,6 +279,10 @@ impl Facts {
         }
         if matches!(source, "shutdown" | "down") && self.stop_event.is_none() {
             because.push("The recorder was stopped before the stream ended; what came after is not known.".into());
+        } else if !self.left.is_empty() {
+            because.push(
+                "The recorder was down when the stream ended; what came between its last message and the end is not known.".into(),
+            );
         }
         if self.connected.is_empty() {
             because.push("No medium was ever connected.".into());

@@ -15,7 +15,10 @@ mod assemble;
 mod encoding;
 mod facts;
 mod items;
+mod keep;
+mod page;
 mod pictures;
+mod poster;
 mod sound;
 mod texts;
 mod tracks;
@@ -84,9 +87,9 @@ pub struct Job {
     pub spool: PathBuf,
     /// Its journal.
     pub journal: PathBuf,
-    /// For work in progress; emptied first and removed in the end.
+    /// For work in progress; emptied first and removed in the end, whatever that is.
     pub work: PathBuf,
-    /// For the finished files; emptied first.
+    /// For the finished files.
     pub out: PathBuf,
 }
 
@@ -157,9 +160,13 @@ pub async fn run(
 ) -> Result<PublishPlan, Error> {
     let mut zero = None;
     loop {
-        let attempt = Attempt::new(settings, ffmpeg, job, permits, zero).await?;
-        match attempt.run(&mut progress).await? {
-            Ok(plan) => return Ok(plan),
+        let attempt = async { Attempt::new(settings, ffmpeg, job, permits, zero).await?.run(&mut progress).await };
+        // Boxed, for it is large.
+        let attempted = Box::pin(attempt).await;
+        // What has failed is not to hold the room that the next attempt, or the journal, may be short of.
+        let removed = remove(&job.work).await;
+        match attempted? {
+            Ok(plan) => return removed.map(|()| plan),
             Err(EarlierZero(earlier)) => {
                 tracing::info!("sound from before the first picture arrived late; rendering starts again");
                 zero = Some(earlier);
@@ -235,12 +242,17 @@ fn digest(path: &Path) -> Result<(u64, String), Error> {
     Ok((size, hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
+/// In the directory of an attempt: the files that need nothing more.
+const FINISHED: &str = "finished";
+
 /// One rendering from the first chunk on.
 struct Attempt<'a> {
     settings: &'a Settings,
     ffmpeg: &'a Ffmpeg,
     job: &'a Job,
     permits: &'a Semaphore,
+    /// Ours alone: a child that has outlived a recorder that was killed knows another one.
+    work: PathBuf,
     tracks: Tracks,
     sound: Encoder,
     camera: Option<PictureFile>,
@@ -257,7 +269,8 @@ impl<'a> Attempt<'a> {
     ) -> Result<Self, Error> {
         // Only files of our own are removed: `render --out` may name a directory that holds others.
         remove(&job.work).await?;
-        for dir in [&job.work, &job.out] {
+        let work = job.work.join(uuid::Uuid::new_v4().simple().to_string());
+        for dir in [&work.join(FINISHED), &job.out] {
             tokio::fs::create_dir_all(dir).await.map_err(Error::io("creating", dir))?;
         }
         Ok(Self {
@@ -265,6 +278,7 @@ impl<'a> Attempt<'a> {
             ffmpeg,
             job,
             permits,
+            work,
             tracks: Tracks::new(settings, zero),
             sound: Encoder::new(),
             camera: None,
@@ -325,10 +339,10 @@ impl<'a> Attempt<'a> {
     }
 
     async fn write(&mut self, ready: Ready, is_last: bool) -> Result<(), Error> {
-        let sound = self.job.work.join("audio.m4a");
+        let sound = self.work.join("audio.m4a");
         self.sound.write(self.ffmpeg, &sound, self.settings.audio_bitrate, &ready.sound).await?;
         for (user, pieces) in &ready.participants {
-            sound::append_to_file(&sound::participant_file(&self.job.work, user), pieces).await?;
+            sound::append_to_file(&sound::participant_file(&self.work, user), pieces).await?;
         }
         let (width, height) = self.settings.canvas;
         for (file, name, frames) in
@@ -338,7 +352,7 @@ impl<'a> Attempt<'a> {
                 continue;
             }
             if file.is_none() {
-                *file = Some(PictureFile::create(&self.job.work.join(name), Size { width, height }).await?);
+                *file = Some(PictureFile::create(&self.work.join(name), Size { width, height }).await?);
             }
             let Some(file) = file else { continue };
             file.write(self.ffmpeg, frames, is_last).await?;
@@ -370,11 +384,11 @@ impl<'a> Attempt<'a> {
         } = whole;
         self.write(ready, true).await?;
         let has_sound = self.sound.finish().await?;
-        let mut codecs = [None, None];
+        let duration_ms = end.0.max(0).unsigned_abs();
+        let (mut codecs, mut shown) = ([None, None], [Vec::new(), Vec::new()]);
         let (mut filled, mut encoded) = (Vec::new(), Vec::new());
-        for ((file, track), codec) in
-            [(self.camera.take(), TrackKey::Camera), (self.share.take(), TrackKey::Share)].into_iter().zip(&mut codecs)
-        {
+        let tracks_of_pictures = [(self.camera.take(), TrackKey::Camera), (self.share.take(), TrackKey::Share)];
+        for (((file, track), codec), shown) in tracks_of_pictures.into_iter().zip(&mut codecs).zip(&mut shown) {
             let Some(file) = file else { continue };
             let written = file.finish(self.ffmpeg).await?;
             if !written.undecodable.is_empty() {
@@ -392,17 +406,17 @@ impl<'a> Attempt<'a> {
                 }
             }
             filled.extend(assemble::filled(&track, &gaps, &written.slates));
+            *shown = poster::shown(&written.slates, end);
             let span = |span: Span| Encoded { track: track.clone(), start_ms: span.start, end_ms: span.end };
             encoded.extend(written.encoded.into_iter().map(span));
             *codec = Some(written.codec.unwrap_or_else(|| "avc1".to_owned()));
         }
         let [camera, share] = codecs;
-        let duration_ms = end.0.max(0).unsigned_abs();
-        let made = assemble::Made { has_sound, participants, camera, share, duration_ms };
+        let made = assemble::Made { has_sound, participants, camera, share, duration_ms, shown };
         let bitrate = self.settings.audio_bitrate;
-        let mut files = assemble::run(self.ffmpeg, &self.job.work, &self.job.out, &made, bitrate).await?;
-        remove(&self.job.work).await?;
-        files.extend(texts.write(&self.job.out).await?);
+        let finished = self.work.join(FINISHED);
+        let mut files = assemble::run(self.ffmpeg, &self.work, &finished, &made, bitrate).await?;
+        files.extend(texts.write(&finished).await?);
         remarks.extend(texts.remarks.iter().cloned());
         remarks.extend(unusable::remarks(&unusable));
         let timeline = Timeline {
@@ -420,11 +434,11 @@ impl<'a> Attempt<'a> {
             pauses,
             connections,
         };
-        let path = self.job.out.join(Object::Timeline.name());
+        let path = finished.join(Object::Timeline.name());
         tokio::fs::write(&path, timeline.to_json()).await.map_err(Error::io("writing", &path))?;
         files.push(PlannedFile { object: Object::Timeline, path, duration_ms: None, codec: None });
         if self.settings.keep_journal {
-            let (journal, path) = (self.job.journal.clone(), self.job.out.join(Object::Journal.name()));
+            let (journal, path) = (self.job.journal.clone(), finished.join(Object::Journal.name()));
             let to = path.clone();
             tokio::task::spawn_blocking(move || archive::pack(&journal, &to)).await??;
             files.push(PlannedFile { object: Object::Journal, path, duration_ms: None, codec: None });
@@ -439,6 +453,8 @@ impl<'a> Attempt<'a> {
         manifest.incomplete_because.extend(assemble::reasons(&manifest.gaps));
         manifest.incomplete_because.extend(remarks);
         manifest.complete = manifest.incomplete_because.is_empty();
+        files.push(page::write(&finished, &manifest, &files).await?);
+        let files = keep::keep(files, &self.job.out).await?;
         let folder = assemble::folder(&self.settings.key_template, &manifest, started);
         Ok(Ok(PublishPlan { folder, spool: self.job.spool.clone(), files, manifest }))
     }

@@ -19,14 +19,11 @@ use crate::timeline::image::{self, Size};
 use crate::timeline::picture::{Frame, Settings, Summary, Track, What};
 use bytes::Bytes;
 use std::path::Path;
-use std::time::Duration;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
 /// Where pictures cannot be decoded for longer than this (in ms), a slate is shown rather than the last one that could.
 const HELD_MS: i64 = 1000;
-/// How long making a slate may take.
-const SLATE_GRACE: Duration = Duration::from_secs(30);
 /// How much is gathered before it is written.
 const WRITE_BYTES: usize = 1 << 20;
 
@@ -257,11 +254,10 @@ impl PictureFile {
     }
 
     async fn slate(&mut self, ffmpeg: &Ffmpeg) -> Result<Bytes, Error> {
-        if self.slate.is_none() {
-            let data = ffmpeg.run("making a slate", &args::slate(self.canvas()), SLATE_GRACE).await?;
-            self.slate = Some(data);
+        match &self.slate {
+            Some(slate) => Ok(slate.clone()),
+            None => Ok(self.slate.insert(ffmpeg.slate(self.canvas()).await?).clone()),
         }
-        Ok(self.slate.clone().unwrap_or_default())
     }
 
     fn canvas(&self) -> args::Canvas {

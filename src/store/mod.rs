@@ -28,7 +28,9 @@ mod error;
 mod ledger;
 mod open;
 mod put;
+mod sign;
 pub mod uploader;
+pub mod walk;
 
 pub use error::{Cause, Error};
 pub use ledger::LEDGER;
@@ -64,6 +66,9 @@ struct Inner {
     place: String,
     endpoint: Option<String>,
     directory: Option<PathBuf>,
+    /// What media are stored as; the bucket's default if none.
+    storage_class: Option<String>,
+    signing: Option<open::Signing>,
     parts: Arc<Semaphore>,
     /// Aborts of multipart uploads whose futures were dropped.
     aborts: TaskTracker,
@@ -71,11 +76,15 @@ struct Inner {
 
 /// What an object is stored with where the store can; a local directory keeps neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attributes {
+pub struct Attributes<'a> {
     /// The content type.
     pub content_type: &'static str,
     /// The header `Cache-Control`.
     pub cache_control: &'static str,
+    /// Whether it is stored in the class that `STORAGE_CLASS` names; what is small and read often is not.
+    pub is_media: bool,
+    /// The recording that it belongs to, kept as metadata (`recording`) beside the program's version (`recorder`).
+    pub recording: Option<&'a str>,
 }
 
 /// An object that was put and verified, or read back.
@@ -120,7 +129,7 @@ impl Store {
     /// # Errors
     /// Everything that can be known to be wrong with the URL and the variables, with what was expected.
     pub fn open(url_or_path: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
-        open::open(url_or_path, env, open::Missing::Make).map(Self::new)
+        open::open(url_or_path, env, open::Missing::Make).map(|opened| Self::new(opened, env))
     }
 
     /// As [`Store::open`], but makes no directory: for those who only read.
@@ -128,15 +137,18 @@ impl Store {
     /// # Errors
     /// As [`Store::open`]; [`Error::Directory`] if there is no such directory.
     pub fn open_existing(url_or_path: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
-        open::open(url_or_path, env, open::Missing::Refuse).map(Self::new)
+        open::open(url_or_path, env, open::Missing::Refuse).map(|opened| Self::new(opened, env))
     }
 
-    fn new(opened: open::Opened) -> Self {
+    fn new(opened: open::Opened, env: open::Env<'_>) -> Self {
+        let storage_class = env("STORAGE_CLASS").map(|class| class.trim().to_owned()).filter(|class| !class.is_empty());
         Self(Arc::new(Inner {
             objects: opened.objects,
             place: opened.place,
             endpoint: opened.endpoint,
             directory: opened.directory,
+            storage_class,
+            signing: opened.signing,
             parts: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
             aborts: TaskTracker::new(),
         }))
@@ -161,7 +173,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Key`], [`Error::Remote`], [`Error::Mismatch`].
-    pub async fn put_bytes(&self, key: &str, bytes: Bytes, attributes: Attributes) -> Result<Stored, Error> {
+    pub async fn put_bytes(&self, key: &str, bytes: Bytes, attributes: Attributes<'_>) -> Result<Stored, Error> {
         let path = parse(key)?;
         let size_bytes = bytes.len() as u64;
         let sha256 = hex(&Sha256::digest(&bytes));
@@ -169,7 +181,7 @@ impl Store {
         self.verify(key, size_bytes, sha256).await
     }
 
-    async fn put_once(&self, key: &str, path: &Path, bytes: Bytes, attributes: Attributes) -> Result<(), Error> {
+    async fn put_once(&self, key: &str, path: &Path, bytes: Bytes, attributes: Attributes<'_>) -> Result<(), Error> {
         let options = PutOptions { attributes: self.attributes(attributes), ..PutOptions::default() };
         let put = self.0.objects.put_opts(path, bytes.into(), options).await;
         put.map_err(|e| self.remote("upload of", key, &e))?;
@@ -279,6 +291,21 @@ impl Store {
         Ok(objects)
     }
 
+    /// Of all objects there are, those whose keys are `wanted`, in no order. The others are not kept in memory.
+    ///
+    /// # Errors
+    /// [`Error::Remote`].
+    pub async fn list_where(&self, wanted: impl Fn(&str) -> bool + Send) -> Result<Vec<Head>, Error> {
+        let mut objects = self.0.objects.list(None);
+        let mut found = Vec::new();
+        while let Some(object) = objects.try_next().await.map_err(|e| self.remote("listing", "", &e))? {
+            if wanted(object.location.as_ref()) {
+                found.push(Head::from(object));
+            }
+        }
+        Ok(found)
+    }
+
     /// Asks the store for a listing of a folder that is not there, to see whether it is reached and lets us in.
     ///
     /// # Errors
@@ -323,14 +350,22 @@ impl Store {
         swept.await.unwrap_or(Ok(()))
     }
 
-    fn attributes(&self, attributes: Attributes) -> object_store::Attributes {
+    fn attributes(&self, attributes: Attributes<'_>) -> object_store::Attributes {
         if self.0.directory.is_some() {
             return object_store::Attributes::new();
         }
-        object_store::Attributes::from_iter([
+        let mut all = object_store::Attributes::from_iter([
             (Attribute::ContentType, attributes.content_type),
             (Attribute::CacheControl, attributes.cache_control),
-        ])
+            (Attribute::Metadata("recorder".into()), concat!("rtms-recorder ", env!("CARGO_PKG_VERSION"))),
+        ]);
+        if let Some(recording) = attributes.recording {
+            all.insert(Attribute::Metadata("recording".into()), recording.to_owned().into());
+        }
+        if let Some(class) = self.0.storage_class.as_ref().filter(|_| attributes.is_media) {
+            all.insert(Attribute::StorageClass, class.clone().into());
+        }
+        all
     }
 
     fn remote(&self, action: &'static str, key: &str, error: &object_store::Error) -> Error {
@@ -344,9 +379,14 @@ impl fmt::Debug for Store {
     }
 }
 
-impl From<&crate::output::Object> for Attributes {
+impl From<&crate::output::Object> for Attributes<'_> {
     fn from(object: &crate::output::Object) -> Self {
-        Self { content_type: object.content_type(), cache_control: object.cache_control() }
+        Self {
+            content_type: object.content_type(),
+            cache_control: object.cache_control(),
+            is_media: object.is_media(),
+            recording: None,
+        }
     }
 }
 

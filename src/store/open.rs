@@ -8,6 +8,7 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
+use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +25,21 @@ pub(super) struct Opened {
     pub(super) endpoint: Option<String>,
     /// The directory, if it is one. Objects have no content type there.
     pub(super) directory: Option<PathBuf>,
+    /// What signs links, if it is no directory.
+    pub(super) signing: Option<Signing>,
 }
+
+/// How links are signed.
+pub(super) struct Signing {
+    pub(super) signer: Arc<dyn Signer>,
+    /// Comes before each key.
+    pub(super) prefix: Path,
+    /// How long a link may work, if the store has a limit.
+    pub(super) longest: Option<Duration>,
+}
+
+/// Signature Version 4 of Amazon, and of Google after it: 7 days.
+const LONGEST_V4: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The variables that are read for S3, as the AWS SDKs and `object_store` name them.
 const AWS: &[&str] = &[
@@ -148,7 +163,7 @@ fn local(path: PathBuf, missing: Missing) -> Result<Opened, Error> {
     let path = std::fs::canonicalize(&path).map_err(refused)?;
     let place = path.display().to_string();
     let objects = LocalFileSystem::new_with_prefix(&path).map_err(|e| settings(&place, &e))?.with_fsync(true);
-    Ok(Opened { objects: Arc::new(objects), place, endpoint: None, directory: Some(path) })
+    Ok(Opened { objects: Arc::new(objects), place, endpoint: None, directory: Some(path), signing: None })
 }
 
 fn cloud(url: &Url, env: Env<'_>) -> Result<Opened, Error> {
@@ -164,11 +179,13 @@ fn cloud(url: &Url, env: Env<'_>) -> Result<Opened, Error> {
     }
     let path = Path::from_url_path(url.path())
         .map_err(|e| Error::Key { key: url.path().to_owned(), reason: scrub(&e.to_string()) })?;
-    let (objects, endpoint) = match url.scheme() {
-        "s3" => s3(url, bucket, env)?,
-        "gs" => gcs(url, bucket, env)?,
-        _ => azure(url, bucket, env)?,
+    let (backend, longest) = match url.scheme() {
+        "s3" => (s3(url, bucket, env)?, Some(LONGEST_V4)),
+        "gs" => (gcs(url, bucket, env)?, Some(LONGEST_V4)),
+        _ => (azure(url, bucket, env)?, None),
     };
+    let Backend { objects, signer, endpoint } = backend;
+    let signing = Some(Signing { signer, prefix: path.clone(), longest });
     let mut place = format!("{}://{bucket}", url.scheme());
     let objects: Arc<dyn ObjectStore> = if path.is_root() {
         objects
@@ -176,10 +193,21 @@ fn cloud(url: &Url, env: Env<'_>) -> Result<Opened, Error> {
         place = format!("{place}/{path}");
         Arc::new(PrefixStore::new(objects, path))
     };
-    Ok(Opened { objects, place, endpoint, directory: None })
+    Ok(Opened { objects, place, endpoint, directory: None, signing })
 }
 
-type Backend = (Arc<dyn ObjectStore>, Option<String>);
+struct Backend {
+    objects: Arc<dyn ObjectStore>,
+    signer: Arc<dyn Signer>,
+    endpoint: Option<String>,
+}
+
+impl Backend {
+    fn new<T: ObjectStore + Signer>(store: T, endpoint: Option<String>) -> Self {
+        let store = Arc::new(store);
+        Self { objects: Arc::<T>::clone(&store), signer: store, endpoint }
+    }
+}
 
 fn s3(url: &Url, bucket: &str, env: Env<'_>) -> Result<Backend, Error> {
     let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"].iter().find_map(|name| env(name));
@@ -194,7 +222,7 @@ fn s3(url: &Url, bucket: &str, env: Env<'_>) -> Result<Backend, Error> {
         Some(algorithm) => builder.with_config(AmazonS3ConfigKey::Checksum, algorithm),
     };
     let objects = builder.with_bucket_name(bucket).build().map_err(|e| settings(url.as_str(), &e))?;
-    Ok((Arc::new(objects), endpoint))
+    Ok(Backend::new(objects, endpoint))
 }
 
 fn gcs(url: &Url, bucket: &str, env: Env<'_>) -> Result<Backend, Error> {
@@ -204,7 +232,7 @@ fn gcs(url: &Url, bucket: &str, env: Env<'_>) -> Result<Backend, Error> {
         builder = builder.with_config(key, value);
     }
     let objects = builder.with_bucket_name(bucket).build().map_err(|e| settings(url.as_str(), &e))?;
-    Ok((Arc::new(objects), endpoint))
+    Ok(Backend::new(objects, endpoint))
 }
 
 fn azure(url: &Url, container: &str, env: Env<'_>) -> Result<Backend, Error> {
@@ -215,7 +243,7 @@ fn azure(url: &Url, container: &str, env: Env<'_>) -> Result<Backend, Error> {
         builder = builder.with_config(key, value);
     }
     let objects = builder.with_container_name(container).build().map_err(|e| settings(url.as_str(), &e))?;
-    Ok((Arc::new(objects), endpoint))
+    Ok(Backend::new(objects, endpoint))
 }
 
 fn variables<K: std::str::FromStr>(names: &[&str], prefix: &str, env: Env<'_>) -> Vec<(K, String)> {

@@ -26,7 +26,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Key`], [`Error::File`], [`Error::FileChanged`], [`Error::Remote`], [`Error::Mismatch`].
-    pub async fn put_file(&self, key: &str, file: &FilePath, attributes: Attributes) -> Result<Stored, Error> {
+    pub async fn put_file(&self, key: &str, file: &FilePath, attributes: Attributes<'_>) -> Result<Stored, Error> {
         self.put_file_watched(key, file, attributes, &|_, _| ()).await
     }
 
@@ -38,7 +38,7 @@ impl Store {
         &self,
         key: &str,
         file: &FilePath,
-        attributes: Attributes,
+        attributes: Attributes<'_>,
         on_sent: &(dyn Fn(u64, u64) + Send + Sync),
     ) -> Result<Stored, Error> {
         let path = parse(key)?;
@@ -63,7 +63,7 @@ impl Store {
         key: &str,
         path: &Path,
         reader: Reader,
-        attributes: Attributes,
+        attributes: Attributes<'_>,
         on_sent: &(dyn Fn(u64, u64) + Send + Sync),
     ) -> Result<String, Error> {
         let options = PutMultipartOptions { attributes: self.attributes(attributes), ..PutMultipartOptions::default() };

@@ -200,30 +200,9 @@ fn unescape(nal: &[u8]) -> Vec<u8> {
     rbsp
 }
 
-/// The place of the next `00 00 01` from `from` on. Nearly all of a recording's bytes pass through here: what has no
-/// zero, most of a picture, is passed over by eights.
+/// The place of the next `00 00 01` from `from` on. Nearly all of a recording's bytes pass through here.
 fn start_code(data: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    loop {
-        while let Some(eight) = data.get(at..).and_then(|rest| rest.first_chunk()) {
-            if has_zero_byte(u64::from_ne_bytes(*eight)) {
-                break;
-            }
-            at += 8;
-        }
-        match data.get(at..at + 3)? {
-            [0, 0, 1] => return Some(at),
-            [_, _, c] if *c > 1 => at += 3,
-            [_, b, _] if *b > 0 => at += 2,
-            _ => at += 1,
-        }
-    }
-}
-
-/// Subtracting 1 borrows into the top bit of a byte that is 0, and of none below 0x80 before the first such.
-fn has_zero_byte(eight: u64) -> bool {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    eight.wrapping_sub(ONES) & !eight & (ONES << 7) != 0
+    memchr::memmem::find(data.get(from..)?, &[0, 0, 1]).map(|at| from + at)
 }
 
 /// 7.3.2.1.1.1; the values do not matter, only how long they are.

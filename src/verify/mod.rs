@@ -1,6 +1,6 @@
 //! Checks what is in a bucket against the manifests, and reports what differs.
 //!
-//! Owns the command `verify`: which folders there are (`walk`), what has to be in each (`recording`), whether the
+//! Owns the command `verify`: which folders there are (`store::walk`), what has to be in each (`recording`), whether the
 //! content of an object is what was uploaded and can be played (`content`, with `--deep`), and the words for it
 //! (`report`). Only reads; what to do about a finding is left to people.
 //!
@@ -17,12 +17,12 @@ mod content;
 mod decode;
 mod recording;
 pub mod report;
-mod walk;
 
 pub use report::{Report, Summary};
 
 use crate::ffmpeg::{self, Ffmpeg};
 use crate::output::key::{FOLDER_DEPTH, depth};
+use crate::store::walk::{Order, Walk};
 use crate::store::{self, Store};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use recording::Checker;
@@ -30,7 +30,6 @@ use report::{Format, Printer};
 use std::io;
 use std::pin::pin;
 use std::time::Instant;
-use walk::Walk;
 
 /// How many manifests are read at a time where objects are not.
 const MANIFESTS_AT_ONCE: usize = 16;
@@ -118,7 +117,7 @@ async fn run(
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let at_once = if ffmpeg.is_some() { cores.min(DECODERS_AT_ONCE) } else { MANIFESTS_AT_ONCE };
     let checker = Checker::new(store, ffmpeg);
-    let found = stream::try_unfold(Walk::new(store, folders), async |mut walk| {
+    let found = stream::try_unfold(Walk::new(store, folders, Order::OldestFirst), async |mut walk| {
         let found = walk.next().await?;
         Ok::<_, store::Error>(found.map(|found| (found, walk)))
     });

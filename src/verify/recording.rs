@@ -2,9 +2,9 @@
 
 use super::content::{self, Unchecked};
 use super::report::{Finding, Kind, Report};
-use super::walk::Found;
 use crate::ffmpeg::Ffmpeg;
 use crate::output::manifest::{Manifest, SCHEMA_VERSION, StoredObject};
+use crate::store::walk::Found;
 use crate::store::{Head, Store};
 use std::collections::BTreeMap;
 use std::time::Duration;

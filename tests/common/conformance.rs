@@ -8,7 +8,12 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 pub(crate) const MIB: usize = 1024 * 1024;
-pub(crate) const VIDEO: Attributes = Attributes { content_type: "video/mp4", cache_control: "private, max-age=86400" };
+pub(crate) const VIDEO: Attributes = Attributes {
+    content_type: "video/mp4",
+    cache_control: "private, max-age=86400",
+    is_media: true,
+    recording: Some("0123456789abcdef"),
+};
 
 pub(crate) fn open(url: &str, env: &[(String, String)]) -> Store {
     // Every test wants it and only the first can.

@@ -2,9 +2,13 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod chance;
 pub(crate) mod http;
+pub(crate) mod loss;
 pub(crate) mod measure;
+pub(crate) mod platter;
 pub(crate) mod s3;
+pub(crate) mod small;
 pub(crate) mod tls;
 
 use futures_util::TryStreamExt;
@@ -54,6 +58,8 @@ impl Home {
             ("PORT", "0"),
             ("LOG_FORMAT", "json"),
             ("SPOOL_MIN_FREE", "1MiB"),
+            // Tests of recordings look at recordings; `pages` looks at the list of them.
+            ("CATALOGUE", "false"),
             ("SPOOL_DIR", spool.to_str().expect("temporary paths are UTF-8")),
             ("STORAGE_URL", bucket.to_str().expect("temporary paths are UTF-8")),
         ] {
@@ -270,6 +276,11 @@ impl Recorder {
         }
     }
 
+    /// The processes that it has started and that run, with their command lines.
+    pub(crate) fn children(&self) -> Vec<(i32, String)> {
+        children(self.pid())
+    }
+
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.child.id() as i32).expect("a pid");
         rustix::process::kill_process(pid, signal).expect("it runs");
@@ -297,18 +308,23 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        let pid = self.child.id();
-        let children = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        let children: String =
-            children.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok()).collect();
+        let children = self.children();
         self.child.kill().ok();
         self.child.wait().ok();
-        for child in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+        for (child, _) in children {
             if let Some(pid) = rustix::process::Pid::from_raw(child) {
                 rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
             }
         }
     }
+}
+
+fn children(pid: u32) -> Vec<(i32, String)> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let pids: String = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok()).collect();
+    let command = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let pids = pids.split_whitespace().filter_map(|pid| pid.parse().ok());
+    pids.map(|pid: i32| (pid, command(&pid).replace('\0', " "))).collect()
 }
 
 /// Needed before any TLS client is made, plain connections or not.
@@ -399,7 +415,9 @@ impl Bucket {
                 let bytes = self.read(&object.key).await;
                 assert_eq!(bytes.len() as u64, object.size_bytes, "{}", object.key);
                 assert_eq!(sha256(&bytes), object.sha256, "{}", object.key);
-                std::fs::write(files.path().join(&object.name), bytes).expect("a file");
+                let file = files.path().join(&object.name);
+                std::fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");
+                std::fs::write(file, bytes).expect("a file");
                 listed.push(object.key.clone());
             }
             check_schema(manifest::SCHEMA, &json);

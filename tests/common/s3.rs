@@ -36,6 +36,10 @@ pub(crate) enum Fault {
     Cut,
     /// It is served, and the object then loses its last byte. For single puts.
     Truncate,
+    /// Its body is damaged on the way: the last bit is another one.
+    Flip,
+    /// It is answered with an error, a byte a second.
+    Drip,
 }
 
 /// A request that was made.
@@ -45,6 +49,7 @@ pub(crate) struct Seen {
     /// The key, without the bucket.
     pub(crate) key: String,
     pub(crate) query: String,
+    pub(crate) headers: hyper::HeaderMap,
     /// What was answered; 0 if nothing was.
     pub(crate) status: u16,
 }
@@ -182,6 +187,7 @@ async fn answer(
         method: request.method().clone(),
         key: path.strip_prefix(BUCKET).unwrap_or(path).trim_start_matches('/').to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
+        headers: request.headers().clone(),
         status: 0,
     };
     let (fault, index) = {
@@ -203,6 +209,19 @@ async fn answer(
             let xml = format!("<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code><Message>No.</Message></Error>");
             refuse(request, status, Body::from(xml)).await
         }
+        Some(Fault::Drip) => refuse(request, 500, Body::http_body_unsync(Drip(None))).await,
+        Some(Fault::Flip) => {
+            let (head, mut body) = request.into_parts();
+            let mut bytes = Vec::new();
+            while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                let frame = frame.map_err(std::io::Error::other)?;
+                bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+            }
+            if let Some(last) = bytes.last_mut() {
+                *last ^= 1;
+            }
+            service.call(Request::from_parts(head, Body::from(bytes))).await.map_err(std::io::Error::other)?
+        }
         Some(Fault::Truncate) | None => service.call(request.map(Body::from)).await.map_err(std::io::Error::other)?,
     };
     seen.status = response.status().as_u16();
@@ -214,6 +233,24 @@ async fn answer(
         slot.status = seen.status;
     }
     Ok(response)
+}
+
+/// A body of a byte a second.
+struct Drip(Option<Pin<Box<tokio::time::Sleep>>>);
+
+impl hyper::body::Body for Drip {
+    type Data = bytes::Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep(std::time::Duration::from_secs(1))));
+        std::task::ready!(sleep.as_mut().poll(cx));
+        self.0 = None;
+        std::task::Poll::Ready(Some(Ok(hyper::body::Frame::data(bytes::Bytes::from_static(b" ")))))
+    }
 }
 
 async fn refuse(request: Request<Incoming>, status: u16, answer: Body) -> Response<Body> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::journal::read::{Body, lines};
+use crate::journal::read::{self, Body, lines};
 use proptest::prelude::*;
 
 fn all_lines(dir: &Path) -> Vec<(i64, String, String)> {
@@ -82,10 +82,59 @@ async fn a_disk_that_takes_nothing_costs_counted_messages_and_a_note() {
     journal.close().await.unwrap();
     let lines = all_lines(tmp.path());
     let kept: Vec<i64> = lines.iter().map(|line| line.0).collect();
-    assert_eq!(kept, [1, 2, 3, 4, 9, 9]);
+    assert_eq!(kept, [1, 2, 3, 4, 7, 9]);
     let note: Note = serde_json::from_str(&lines[4].2).unwrap();
     let bytes = 3 * message.len() as u64;
     assert_eq!(note, Note::Dropped { messages: 3, bytes, from_ms: 5, to_ms: 7 });
+}
+
+#[tokio::test]
+async fn what_was_dropped_is_noted_though_nothing_follows() {
+    let tmp = tempfile::tempdir().unwrap();
+    let disk = Disk::start().unwrap();
+    let journal = disk.open(tmp.path(), 1, "{}").unwrap();
+    let message = format!(r#"{{"x":"{}"}}"#, "a".repeat(20 << 20));
+    let ended = Note::Ended { source: "event".into(), reason: None };
+    {
+        let _hanging = lock(&journal.slot.file);
+        journal.append(2, "video", message.as_bytes());
+        journal.append(3, "video", message.as_bytes());
+        // Events and notes are kept, however much there is.
+        journal.append(4, EVENT, message.as_bytes());
+        journal.note(5, &ended);
+        journal.append(6, "video", message.as_bytes());
+    }
+    journal.close().await.unwrap();
+    let lines = all_lines(tmp.path());
+    let kept: Vec<i64> = lines.iter().map(|line| line.0).collect();
+    assert_eq!(kept, [1, 2, 4, 4, 5, 6]);
+    let dropped = |line: &(i64, String, String)| serde_json::from_str(&line.2).ok();
+    let bytes = message.len() as u64;
+    assert_eq!(dropped(&lines[2]), Some(Note::Dropped { messages: 1, bytes, from_ms: 3, to_ms: 3 }));
+    assert_eq!(dropped(&lines[4]), Some(ended));
+    assert_eq!(dropped(&lines[5]), Some(Note::Dropped { messages: 1, bytes, from_ms: 6, to_ms: 6 }));
+}
+
+/// A chunk may be on its way to be closed when the journal ends with nothing to be added.
+#[tokio::test]
+async fn the_end_is_told_after_the_last_chunk_was_closed() {
+    let tmp = tempfile::tempdir().unwrap();
+    let disk = Disk::start().unwrap();
+    let journal = disk.open(tmp.path(), 1, "{}").unwrap();
+    let (to_sync, syncs) = mpsc::channel();
+    let mut progress = journal.progress();
+    {
+        // In place of the disk's own threads.
+        let slot = lock(&disk.shared.state).journals.drain().next().unwrap().1;
+        lock(&slot.file).bytes = CHUNK_BYTES;
+        assert!(!flush(&slot, false, &to_sync), "the chunk is closed");
+        lock(&slot.pending).ending = true;
+        assert!(flush(&slot, false, &to_sync), "the journal has ended");
+        assert!(!progress.borrow_and_update().ended, "and nobody knows yet");
+        drop(to_sync);
+        sync_loop(&syncs);
+    }
+    assert_eq!(*progress.borrow(), Progress { closed: 1, ended: true });
 }
 
 #[tokio::test]

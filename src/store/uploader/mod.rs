@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How uploads are done.
@@ -161,6 +161,7 @@ pub struct Uploader {
     settings: Settings,
     uploads: Arc<Semaphore>,
     outage: Mutex<Outage>,
+    commits: watch::Sender<u64>,
 }
 
 type OnProgress<'a> = &'a (dyn Fn(Progress<'_>) + Send + Sync);
@@ -173,7 +174,13 @@ impl Uploader {
             settings,
             uploads: Arc::new(Semaphore::new(settings.uploads_at_once.max(1))),
             outage: Mutex::new(Outage::default()),
+            commits: watch::Sender::new(0),
         }
+    }
+
+    /// Changes whenever a manifest was written, be it of a recording or of a deletion.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.subscribe()
     }
 
     /// The store.
@@ -200,25 +207,27 @@ impl Uploader {
         let sent_bytes = AtomicU64::new(0);
         let files = plan.files.iter().map(|file| {
             let (ledger, sent_bytes) = (&ledger, &sent_bytes);
-            self.publish_file(&plan.folder, file, ledger, sent_bytes, on_progress, cancel)
+            self.publish_file(plan, file, ledger, sent_bytes, on_progress, cancel)
         });
         let objects = try_join_all(files).await?;
         let manifest = Manifest { objects, ..plan.manifest.clone() };
         let manifest_key = self.commit(&plan.folder, &manifest, on_progress, cancel).await?;
+        self.commits.send_modify(|count| *count += 1);
         Ok(Published { manifest, manifest_key, sent_bytes: sent_bytes.into_inner() })
     }
 
     async fn publish_file(
         &self,
-        folder: &Folder,
+        plan: &PublishPlan,
         file: &PlannedFile,
         ledger: &Ledger,
         sent_bytes: &AtomicU64,
         on_progress: OnProgress<'_>,
         cancel: &CancellationToken,
     ) -> Result<StoredObject, Error> {
-        let key = folder.key(&file.object);
-        let (name, attempt) = (file.object.name(), || self.put_once(&key, file, ledger, on_progress));
+        let key = plan.folder.key(&file.object);
+        let recording = plan.manifest.recording_id.as_str();
+        let (name, attempt) = (file.object.name(), || self.put_once(&key, file, recording, ledger, on_progress));
         let (stored, was_there) = self.persist(Work::Upload, &name, &key, on_progress, cancel, attempt).await?;
         let size_bytes = stored.size_bytes;
         if !was_there {
@@ -241,6 +250,7 @@ impl Uploader {
         &self,
         key: &str,
         file: &PlannedFile,
+        recording: &str,
         ledger: &Ledger,
         on_progress: OnProgress<'_>,
     ) -> Result<(Stored, bool), StoreError> {
@@ -255,7 +265,7 @@ impl Uploader {
         let on_sent = |sent_bytes, size_bytes| {
             on_progress(Progress::Sending { object, sent_bytes, size_bytes });
         };
-        let attributes = Attributes::from(object);
+        let attributes = Attributes { recording: Some(recording), ..Attributes::from(object) };
         let stored = self.store.put_file_watched(key, &file.path, attributes, &on_sent).await?;
         if version != self::version(&file.path).await? {
             let path = file.path.clone();
@@ -339,7 +349,9 @@ impl Uploader {
         let key = folder.key(&Object::Manifest);
         let json = Bytes::from(manifest.to_json());
         let (name, attempt) = (folder.as_str(), || self.withdraw_once(folder, &key, json.clone()));
-        self.persist(Work::Deletion, name, name, on_progress, cancel, attempt).await
+        self.persist(Work::Deletion, name, name, on_progress, cancel, attempt).await?;
+        self.commits.send_modify(|count| *count += 1);
+        Ok(())
     }
 
     /// What an earlier run left half written takes room and is media too.

@@ -3,22 +3,32 @@
 //! Stores promise no order of a listing, so what belongs to one folder is known when its day has been listed. Only years,
 //! months and days are gone into: whatever else is in the bucket costs nothing.
 
+use super::{Error, Head, Store};
 use crate::output::key::{FOLDER_DEPTH, depth};
-use crate::store::{Error, Head, Store};
 use std::collections::VecDeque;
 
 /// A folder with objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub struct Found {
     /// Relative to the storage URL, without a slash at the end.
-    pub(super) folder: String,
+    pub folder: String,
     /// Everything in it, sorted by key. Empty if it was asked for and there is nothing.
-    pub(super) objects: Vec<Head>,
+    pub objects: Vec<Head>,
+}
+
+/// Which folder comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// By their paths, which is by their time.
+    OldestFirst,
+    /// The other way round.
+    NewestFirst,
 }
 
 /// Goes through folders in order.
-pub(super) struct Walk<'a> {
+pub struct Walk<'a> {
     store: &'a Store,
+    order: Order,
     asked: VecDeque<String>,
     /// What was asked for and has shown nothing yet.
     barren: Option<String>,
@@ -29,13 +39,16 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Through `folders`, none of which is in another; an empty path means the whole store.
-    pub(super) fn new(store: &'a Store, folders: Vec<String>) -> Self {
+    pub fn new(store: &'a Store, folders: Vec<String>, order: Order) -> Self {
         let (asked, to_list, found) = (folders.into(), Vec::new(), VecDeque::new());
-        Self { store, asked, barren: None, to_list, found }
+        Self { store, order, asked, barren: None, to_list, found }
     }
 
     /// The next folder.
-    pub(super) async fn next(&mut self) -> Result<Option<Found>, Error> {
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub async fn next(&mut self) -> Result<Option<Found>, Error> {
         loop {
             if let Some(found) = self.found.pop_front() {
                 self.barren = None;
@@ -58,7 +71,11 @@ impl<'a> Walk<'a> {
     async fn list(&mut self, folder: &str) -> Result<(), Error> {
         if depth(folder).is_some_and(|depth| depth + 1 < FOLDER_DEPTH) {
             let level = self.store.list_level(folder).await?;
-            self.to_list.extend(level.folders.into_iter().filter(|folder| depth(folder).is_some()).rev());
+            let folders = level.folders.into_iter().filter(|folder| depth(folder).is_some());
+            match self.order {
+                Order::OldestFirst => self.to_list.extend(folders.rev()),
+                Order::NewestFirst => self.to_list.extend(folders),
+            }
             return Ok(());
         }
         for head in self.store.list(folder).await? {
@@ -68,6 +85,9 @@ impl<'a> Walk<'a> {
                 Some(last) if last.folder == folder => last.objects.push(head),
                 _ => self.found.push_back(Found { folder: folder.to_owned(), objects: vec![head] }),
             }
+        }
+        if self.order == Order::NewestFirst {
+            self.found.make_contiguous().reverse();
         }
         Ok(())
     }

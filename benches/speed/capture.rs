@@ -1,9 +1,12 @@
-//! How many streams capture alone can hold: sockets to journal, no rendering.
+//! Row 3: how many streams capture alone can keep: sockets to journal, no rendering.
 //!
-//! `cargo bench --bench capture -- 50 100 200` plays that many meetings at once, in real time, at webhook, sockets and
-//! journal of this process. The load comes from a process of its own, whose CPU is shown apart. Every message that was
-//! sent has to be in the journals. `SECONDS` (20) is the length of the meetings.
+//! Webhook, sockets and journal are this process's, the load is a process of its own. Every message that was sent has to
+//! be in the journals.
 
+use crate::play::{CLIENT_ID, CLIENT_SECRET, Meetings, SECRET_TOKEN};
+use crate::process::own_cpu_s;
+use crate::table::Row;
+use crate::{Options, say};
 use rtms_recorder::capture::{self, Command, Dialer};
 use rtms_recorder::config::Secret;
 use rtms_recorder::events::{Delivery, NotTaken, Receiver, server};
@@ -17,7 +20,6 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::net::TcpListener;
@@ -25,23 +27,20 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-const CLIENT_ID: &str = "benchClientId";
-const CLIENT_SECRET: &str = "bench-client-secret";
-const SECRET_TOKEN: &str = "bench-secret-token";
+const TARGET: f64 = 300.0;
 
-fn main() {
-    let counts: Vec<usize> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
-    let counts = if counts.is_empty() { vec![25, 50, 100] } else { counts };
-    rustls::crypto::ring::default_provider().install_default().expect("the first one");
+pub(crate) fn measure(options: &Options) -> Vec<Row> {
+    let (steps, length_s) = match (&options.streams[..], options.quick) {
+        ([], true) => (vec![50], 10.0),
+        ([], false) => (vec![100, 200], 20.0),
+        (streams, quick) => (streams.to_vec(), if quick { 10.0 } else { 20.0 }),
+    };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    println!("streams  messages sent  journalled  lost  MB/s  capture CPU s/s  load CPU s/s  CPU ms per stream and s");
-    for count in counts {
-        runtime.block_on(measure(count));
-    }
+    steps.into_iter().map(|count| runtime.block_on(keep(count, length_s))).collect()
 }
 
-async fn measure(count: usize) {
-    let seconds: f64 = std::env::var("SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20.0);
+async fn keep(count: usize, length_s: f64) -> Row {
+    say(&format!("capture alone, {count} streams for {length_s} s"));
     let spool = tempfile::tempdir().expect("a directory");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let to = format!("http://{}/webhook", listener.local_addr().expect("an address"));
@@ -53,38 +52,35 @@ async fn measure(count: usize) {
     };
     let serving = tokio::spawn(server::run(listener, settings, Arc::clone(&keeper) as _, std::future::pending()));
 
-    let (before, load_before, begun) = (cpu_s(false), cpu_s(true), Instant::now());
-    let load = tokio::process::Command::new(env!("CARGO_BIN_EXE_rtms-recorder"))
-        .args(["simulate", "--json", "--to", &to, "--meetings", &count.to_string()])
-        .args(["--length", &format!("{seconds}s"), "--stagger", "0.02"])
-        .env("ZOOM_CLIENT_ID", CLIENT_ID)
-        .env("ZOOM_CLIENT_SECRET", CLIENT_SECRET)
-        .env("ZOOM_SECRET_TOKEN", SECRET_TOKEN)
-        .stderr(Stdio::null())
-        .output()
-        .await
-        .expect("the simulator runs");
+    let before = own_cpu_s();
+    let simulator = Meetings { stagger_s: 0.02, ..Meetings::new(count, length_s) }.start(&to);
+    let played = tokio::task::spawn_blocking(|| simulator.finish()).await.expect("no panic");
     keeper.tasks.close();
     keeper.tasks.wait().await;
-    let elapsed = begun.elapsed().as_secs_f64();
-    let capture = cpu_s(false) - before;
+    let cpu_s = own_cpu_s() - before;
     serving.abort();
 
-    let summary: serde_json::Value = serde_json::from_slice(&load.stdout).expect("a summary");
     let media = |meeting: &serde_json::Value| {
         let media = meeting["media"].as_object().cloned().unwrap_or_default();
         media.values().filter_map(|medium| medium["messages"].as_u64()).sum::<u64>()
     };
-    let sent: u64 = summary["meetings"].as_array().map_or(0, |all| all.iter().map(media).sum());
+    let sent: u64 = played.meetings.iter().map(media).sum();
     let (kept, bytes) = journalled(spool.path());
-    println!(
-        "{count:>7}  {sent:>13}  {kept:>10}  {:>4}  {:>4.1}  {:>15.2}  {:>12.2}  {:>23.1}",
-        sent as i64 - kept as i64,
-        bytes as f64 / elapsed / 1e6,
-        capture / elapsed,
-        (cpu_s(true) - load_before) / elapsed,
-        capture * 1000.0 / seconds / count as f64,
-    );
+    let lost = sent as i64 - kept as i64;
+    let per_stream = cpu_s / length_s / count as f64;
+    let load = played.load_cpu_s / length_s / count as f64;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let limit = cores / per_stream;
+    Row::new(
+        format!("3 capture alone, {count} at once"),
+        format!(
+            "{lost} of {sent} messages lost, {:.1} MB/s, {:.2} ms CPU per stream and s: {limit:.0} on {cores} cores",
+            bytes as f64 / length_s / 1e6,
+            per_stream * 1000.0
+        ),
+    )
+    .rival(format!("{:.2} ms sender", load * 1000.0), per_stream / load)
+    .target("300, nothing lost", lost == 0 && limit >= TARGET)
 }
 
 /// Media messages in all journals of a spool, and the journals' bytes.
@@ -104,16 +100,6 @@ fn journalled(spool: &std::path::Path) -> (u64, u64) {
         }
     }
     (messages, total)
-}
-
-/// User and system time of this process or of its ended children, in seconds.
-fn cpu_s(children: bool) -> f64 {
-    let who = if children { "cutime" } else { "utime" };
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("/proc");
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let at = if who == "utime" { 11 } else { 13 };
-    let ticks: f64 = fields[at..at + 2].iter().filter_map(|field| field.parse::<f64>().ok()).sum();
-    ticks / 100.0
 }
 
 /// Captures every stream that starts, and does nothing else with it.

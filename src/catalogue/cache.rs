@@ -1,0 +1,107 @@
+//! What is known of the recordings in a bucket, so that a manifest is read once. May be lost at any time.
+
+use crate::output::listing::Entry;
+use crate::store::Head;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The version of the file; another one is not read. To be raised when a line of the list says more than it did.
+const VERSION: u32 = 1;
+
+/// What a manifest is known by: a key and which content it has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Version {
+    key: String,
+    size_bytes: u64,
+    e_tag: Option<String>,
+    modified_ms: i64,
+}
+
+impl From<&Head> for Version {
+    fn from(head: &Head) -> Self {
+        let Head { key, size_bytes, e_tag, modified_ms } = head.clone();
+        Self { key, size_bytes, e_tag, modified_ms }
+    }
+}
+
+/// A page that was written, and how the bucket showed it then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Page {
+    sha256: Vec<u8>,
+    version: Option<Version>,
+}
+
+impl Page {
+    pub(super) fn of(page: &[u8], there: Option<&Head>) -> Self {
+        Self { sha256: Sha256::digest(page).to_vec(), version: there.map(Version::from) }
+    }
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct File {
+    version: u32,
+    place: String,
+    page: Option<Page>,
+    entries: Vec<(Version, Entry)>,
+}
+
+/// Lines by the manifests that they were read from.
+#[derive(Debug)]
+pub(super) struct Cache {
+    path: Option<PathBuf>,
+    place: String,
+    entries: HashMap<Version, Entry>,
+    /// What was written last.
+    pub(super) page: Option<Page>,
+}
+
+impl Cache {
+    /// Reads the file if there is one and it is about the page at `place`.
+    pub(super) fn open(path: Option<PathBuf>, place: &str) -> Self {
+        let bytes = path.as_ref().and_then(|path| std::fs::read(path).ok());
+        let file = bytes.and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok());
+        let file = file.filter(|file| file.version == VERSION && file.place == place).unwrap_or_default();
+        Self { path, place: place.to_owned(), entries: file.entries.into_iter().collect(), page: file.page }
+    }
+
+    pub(super) fn entry(&self, manifest: &Head) -> Option<&Entry> {
+        self.entries.get(&Version::from(manifest))
+    }
+
+    pub(super) fn add(&mut self, manifest: &Head, entry: Entry) {
+        self.entries.insert(Version::from(manifest), entry);
+    }
+
+    /// Forgets all but these.
+    pub(super) fn keep_only<'a>(&mut self, manifests: impl Iterator<Item = &'a Head>) {
+        let kept: HashSet<Version> = manifests.map(Version::from).collect();
+        self.entries.retain(|version, _| kept.contains(version));
+    }
+
+    /// Writes the file. That it cannot be written costs time at the next start, and nothing else.
+    pub(super) async fn save(&self) {
+        let Some(path) = self.path.clone() else { return };
+        let mut entries: Vec<_> =
+            self.entries.iter().map(|(version, entry)| (version.clone(), entry.clone())).collect();
+        entries.sort_by(|a, b| a.0.key.cmp(&b.0.key));
+        let file = File { version: VERSION, place: self.place.clone(), page: self.page.clone(), entries };
+        let written = tokio::task::spawn_blocking(move || write(&path, &file)).await;
+        if let Ok(Err(err)) = written {
+            tracing::warn!(err = %err, "cannot keep in the spool what was read for the list of recordings");
+        }
+    }
+}
+
+fn write(path: &Path, file: &File) -> io::Result<()> {
+    let staged = path.with_extension("tmp");
+    // The names of people are in it.
+    let target = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&staged)?;
+    let mut target = io::BufWriter::new(target);
+    serde_json::to_writer(&mut target, file)?;
+    target.into_inner().map_err(io::IntoInnerError::into_error)?;
+    std::fs::rename(&staged, path)
+}

@@ -1,0 +1,102 @@
+//! A telling picture of a recording: of some that are spread over it, the one with the most detail. Slates are left out.
+//!
+//! How much detail a picture has is how large it is as a JPEG of a given quality. A recording without a picture of its own, or
+//! one for which none could be made, is published without.
+
+use crate::ffmpeg::{Ffmpeg, args};
+use crate::media::Pts;
+use crate::timeline::Span;
+use bytes::Bytes;
+use std::path::Path;
+use std::time::Duration;
+
+/// How many pictures are looked at.
+const CANDIDATES: i64 = 8;
+/// So long after a key frame the picture is sharp. Not later than this before a slate, with the second that the last picture
+/// is held.
+const SETTLED_MS: u32 = 500;
+const MARGIN_MS: i64 = 1600;
+/// One key frame and some pictures behind it are decoded.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// The picture, as a JPEG. `shown` is where the file has pictures that are no slate.
+pub(super) async fn make(ffmpeg: &Ffmpeg, file: &Path, shown: &[Span]) -> Option<Bytes> {
+    let mut best: Option<Bytes> = None;
+    for (at, after_ms) in candidates(shown) {
+        match ffmpeg.run("taking a picture", &args::picture(file, at.0, after_ms), GRACE).await {
+            // The earliest of equals, so that the same file gives the same picture.
+            Ok(jpeg) if jpeg.len() > best.as_ref().map_or(0, Bytes::len) => best = Some(jpeg),
+            Ok(_) => {}
+            Err(err) => tracing::warn!(err = %err, pts_ms = at.0, "a picture for poster.jpg could not be made"),
+        }
+    }
+    best
+}
+
+/// What is between slates, up to `end`.
+pub(super) fn shown(slates: &[Span], end: Pts) -> Vec<Span> {
+    let (mut shown, mut at) = (Vec::new(), Pts(0));
+    for slate in slates {
+        if slate.start > at {
+            shown.push(Span::new(at, slate.start));
+        }
+        at = at.max(slate.end);
+    }
+    if end > at {
+        shown.push(Span::new(at, end));
+    }
+    shown
+}
+
+/// Where to look, and how long behind the key frame before it: evenly spread over what is far enough from a slate, or
+/// the beginning of each span if all are short.
+fn candidates(shown: &[Span]) -> Vec<(Pts, u32)> {
+    let long: Vec<(i64, i64)> =
+        shown.iter().map(|span| (span.start.0, span.ms() - MARGIN_MS)).filter(|(_, ms)| *ms > 0).collect();
+    let total: i64 = long.iter().map(|(_, ms)| ms).sum();
+    if total == 0 {
+        let some = CANDIDATES.unsigned_abs() as usize;
+        return shown.iter().take(some).map(|span| (span.start, 0)).collect();
+    }
+    let place = |number: i64| {
+        let mut left = total * (2 * number + 1) / (2 * CANDIDATES);
+        let within = long.iter().find_map(|(start, ms)| {
+            let found = (left < *ms).then_some(start + left);
+            left -= ms;
+            found
+        });
+        Some((Pts(within?), SETTLED_MS))
+    };
+    (0..CANDIDATES).filter_map(place).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(start: i64, end: i64) -> Span {
+        Span::new(Pts(start), Pts(end))
+    }
+
+    #[test]
+    fn what_is_shown_is_what_no_slate_covers() {
+        assert_eq!(shown(&[], Pts(5)), [span(0, 5)]);
+        assert_eq!(shown(&[span(0, 3), span(7, 9)], Pts(9)), [span(3, 7)]);
+        assert_eq!(shown(&[span(0, 9)], Pts(9)), []);
+        assert_eq!(shown(&[span(2, 4), span(3, 5)], Pts(6)), [span(0, 2), span(5, 6)]);
+    }
+
+    #[test]
+    fn candidates_are_spread_and_keep_away_from_slates() {
+        let shown = [span(1000, 9000), span(20_000, 21_000), span(30_000, 36_000)];
+        let found = candidates(&shown);
+        assert_eq!(found.len(), 8);
+        for (at, after_ms) in &found {
+            let within = shown.iter().any(|s| s.start <= *at && at.0 + i64::from(*after_ms) + 1000 < s.end.0);
+            assert!(within, "{at:?}");
+        }
+        assert!(found.is_sorted() && found[7].0.0 > 30_000);
+        assert_eq!(candidates(&[span(0, 900), span(2000, 2500)]), [(Pts(0), 0), (Pts(2000), 0)]);
+        assert!(candidates(&[]).is_empty());
+    }
+}

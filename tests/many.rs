@@ -1,0 +1,69 @@
+//! Fifty meetings at once, and the recorder goes in the middle of them: all end up in the bucket, each without what came while it
+//! was not there.
+
+mod common;
+
+use common::loss::told;
+use common::{Home, Recorder, meeting, provide_crypto, s3};
+use rtms_recorder::protocol::message::Medium;
+use rtms_recorder::simulator::{self, Progress};
+use std::time::{Duration, Instant};
+
+const MEETINGS: usize = 50;
+/// Time in the middle may be lost, in ms: a generous bound for 50 handshakes on a busy machine. Zoom keeps the sound meanwhile.
+const LOST_MS: i64 = 3000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn fifty_meetings_survive_a_kill() {
+    fifty(async |recorder| recorder.kill()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn fifty_meetings_survive_a_restart() {
+    fifty(async |recorder| {
+        let (status, took) = recorder.terminate().await;
+        println!("MEASURED: it ends {:.1} s after SIGTERM", took.as_secs_f64());
+        assert_eq!(status, Some(0));
+    })
+    .await;
+}
+
+async fn fifty(end: impl AsyncFnOnce(Recorder)) {
+    let mut home = Home::new();
+    home.set("PORT", &s3::free_address().await.port().to_string());
+    let recorder = home.start().await;
+    let mut settings = meeting(&recorder.webhook, 14);
+    settings.speed = 1.0;
+    settings.media = vec![Medium::Audio];
+    settings.meetings = MEETINGS;
+    settings.stagger = Duration::from_millis(20);
+    settings.webhooks.retry_after = Duration::from_millis(500);
+    provide_crypto();
+    let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
+    recorder.wait_for_many("media flow", MEETINGS).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let away = Instant::now();
+    end(recorder).await;
+    let recorder = home.start().await;
+    recorder.wait_for_many("media flow", MEETINGS).await;
+    println!("MEASURED: all {MEETINGS} are back after {:.1} s", away.elapsed().as_secs_f64());
+    let sent = playing.await.expect("no panic").expect("they can be played").meetings;
+    recorder.published(MEETINGS).await;
+    let recordings = home.bucket().recordings().await;
+    assert_eq!(recordings.len(), MEETINGS);
+    let (mut most, mut slowest) = (0, 0.0_f64);
+    for recording in &recordings {
+        let of = sent.iter().find(|of| of.stream_id == recording.manifest.stream_id.as_str()).expect("it was sent");
+        assert_eq!(of.error, None, "{of}");
+        slowest =
+            of.webhooks.iter().filter(|answer| answer.status == Some(200)).map(|a| a.after_ms).fold(slowest, f64::max);
+        told(recording, of);
+        let gaps = recording.gaps("audio");
+        most = most.max(gaps.iter().filter(|gap| gap.2 == "connection").map(|gap| gap.1 - gap.0).sum());
+        let lasted = recording.manifest.duration_ms as i64;
+        assert!((lasted - (of.end_ms - of.start_ms)).abs() <= 1100, "{lasted} ms of {of}");
+    }
+    println!("MEASURED: at most {most} ms lost of a meeting; slowest answer to a webhook {slowest:.0} ms");
+    assert!(most <= LOST_MS, "{most}");
+    assert_eq!(home.spool_files().len(), MEETINGS, "{:?}", home.spool_files());
+}
