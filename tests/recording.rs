@@ -353,3 +353,35 @@ fn the_measure_finds_marks_and_offsets() {
     let boxes = measure::boxes(&file);
     assert!(boxes.iter().position(|b| b == "moov") > boxes.iter().position(|b| b == "mdat"), "{boxes:?}");
 }
+
+/// The folder that the user chose, with the journal in it: it is found again, and renders to the same files.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_ones_own_with_the_journal_in_it() {
+    let mut home = Home::new();
+    home.set("KEY_TEMPLATE", "product={product}/{stream_id}/{date}");
+    home.set("KEEP_JOURNAL", "true");
+    let recorder = home.start().await;
+    let sent = play_one(meeting(&recorder.webhook, 4)).await;
+    recorder.published(1).await;
+    let recording = home.bucket().recording().await;
+    let manifest = &recording.manifest;
+    let folder = format!("product=meeting/{}/", sent.stream_id);
+    assert!(manifest.objects.iter().all(|object| object.key.starts_with(&folder)), "{:?}", manifest.objects);
+
+    let verified = home.run(&["verify", "--deep"]);
+    let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(verified.status.code() == Some(0) && said.contains("1 recording"), "{said}");
+
+    let packed = std::fs::File::open(recording.file("journal.tar.zst")).expect("it is there");
+    let unpacked = home.path("unpacked");
+    let mut archive = tar::Archive::new(zstd::Decoder::new(packed).expect("it is zstd"));
+    archive.unpack(&unpacked).expect("it is a tar");
+    let journal = unpacked.join("journal");
+    let out = home.path("again");
+    let rendered = home.run(&["render", journal.to_str().expect("UTF-8"), "--out", out.to_str().expect("UTF-8")]);
+    assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
+    for name in ["recording.mp4", "audio.m4a", "transcript.vtt"] {
+        let (before, after) = (std::fs::read(recording.file(name)), std::fs::read(out.join(name)));
+        assert!(before.expect("it was published") == after.expect("it is made again"), "{name}");
+    }
+}

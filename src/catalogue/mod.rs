@@ -13,7 +13,7 @@ mod keep;
 
 pub use keep::keep;
 
-use crate::output::key::{self, CATALOGUE};
+use crate::output::key::CATALOGUE;
 use crate::output::listing::{self, Entry};
 use crate::output::{Folder, Manifest, Object, Template};
 use crate::store::walk::{Order, Walk};
@@ -66,8 +66,8 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct Catalogue {
     store: Store,
-    /// Whether folders are below year, month and day, so that the newest can be listed without the others.
-    is_dated: bool,
+    /// With the default one, folders are below year, month and day, so that the newest can be listed without the others.
+    template: Template,
     listed: usize,
     replace_foreign: bool,
     cache: Cache,
@@ -85,7 +85,7 @@ impl Catalogue {
     /// not read again after a restart.
     pub fn new(store: Store, template: &Template, cache: Option<PathBuf>) -> Self {
         let cache = Cache::open(cache, &store.locate(CATALOGUE));
-        Self { store, is_dated: *template == Template::default(), listed: LISTED, replace_foreign: false, cache }
+        Self { store, template: template.clone(), listed: LISTED, replace_foreign: false, cache }
     }
 
     /// Replaces a page that somebody else has made, too.
@@ -123,14 +123,14 @@ impl Catalogue {
 
     /// The manifests, newest first: one more than are shown, if there are so many.
     async fn newest(&self) -> Result<Vec<Listed>, store::Error> {
-        if !self.is_dated {
+        if self.template != Template::default() {
             return self.newest_of_all().await;
         }
-        let mut walk = Walk::new(&self.store, vec![String::new()], Order::NewestFirst);
+        let mut walk = Walk::new(&self.store, &self.template, vec![String::new()], Order::NewestFirst);
         let mut listed = Vec::new();
         while let Some(found) = walk.next().await? {
             let name = format!("{}/{}", found.folder, Object::Manifest.name());
-            if key::depth(&found.folder) != Some(key::FOLDER_DEPTH) {
+            if self.template.depth_of(&found.folder) != Some(self.template.depth()) {
                 continue;
             }
             if let Some(manifest) = found.objects.into_iter().find(|head| head.key == name) {

@@ -64,23 +64,6 @@ impl TryFrom<String> for Folder {
 /// The key of the page that lists all recordings.
 pub const CATALOGUE: &str = "index.html";
 
-/// How many parts the path of a [`Folder`] has.
-pub const FOLDER_DEPTH: usize = 4;
-
-/// How many parts `path` has if it leads to folders of recordings, is one or is in one: `2026/11/20` has 3, the empty
-/// path none. None for any other path.
-pub fn depth(path: &str) -> Option<usize> {
-    if path.is_empty() {
-        return Some(0);
-    }
-    let parts: Vec<&str> = path.split('/').collect();
-    let dated = parts
-        .iter()
-        .zip([4, 2, 2])
-        .all(|(part, digits)| part.len() == digits && part.bytes().all(|b| b.is_ascii_digit()));
-    (dated && !parts.iter().any(|part| matches!(*part, "" | "." | ".."))).then_some(parts.len())
-}
-
 /// An object in the folder of a recording.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -212,17 +195,6 @@ mod tests {
     }
 
     #[test]
-    fn paths_to_folders_are_told_from_others() {
-        let folder = "2026/11/20/093000Z-85746065432-01234567-3";
-        assert_eq!(depth(folder), Some(FOLDER_DEPTH));
-        assert_eq!(depth(&format!("{folder}/participants/1.m4a")), Some(6));
-        assert_eq!((depth(""), depth("2026"), depth("2026/11/20")), (Some(0), Some(1), Some(3)));
-        for path in ["/", "2026/", "2026/1", "backup", "backup/2026/11", "2026/11/20/..", "2026//20", "+026"] {
-            assert_eq!(depth(path), None, "{path:?}");
-        }
-    }
-
-    #[test]
     fn names_of_participants_are_safe() {
         let name = |name: Option<&str>| {
             let (user, name) = (UserId::new("16778240"), name.map(str::to_owned));
@@ -234,6 +206,15 @@ mod tests {
         assert_eq!(name(Some(" \u{202e}/..")), "participants/16778240.m4a");
         assert_eq!(name(Some("שלום")), "participants/16778240-שלום.m4a");
         assert_eq!(name(Some(&"x".repeat(300))).len(), "participants/16778240-.m4a".len() + 40);
+    }
+
+    /// The id keeps people apart who have the same name, and one who changes it together.
+    #[test]
+    fn equal_names_do_not_meet() {
+        let name =
+            |user: &str, name: &str| Object::Participant { user: UserId::new(user), name: Some(name.into()) }.name();
+        assert_ne!(name("1", "Ada"), name("2", "Ada"));
+        assert!(name("1", "Ada").starts_with("participants/1-") && name("1", "Ada L.").starts_with("participants/1-"));
     }
 
     proptest! {

@@ -189,7 +189,9 @@ impl Template {
         }
         let mut depth = 0;
         for part in path.split('/') {
+            let is_last = depth + 1 == self.components.len();
             let fits = match self.components.get(depth) {
+                Some(pieces) if is_last => fits(pieces, part) || fits(pieces, without_ordinal(part)),
                 Some(pieces) => fits(pieces, part),
                 None => !matches!(part, "" | "." | ".."),
             };
@@ -263,6 +265,14 @@ fn fits(pieces: &[Piece], part: &str) -> bool {
     match digits.sum::<Option<usize>>() {
         Some(count) => part.len() == count && part.bytes().all(|b| b.is_ascii_digit()),
         None => Folder::is_component(part),
+    }
+}
+
+/// `2026` of `2026-2`: all but the first recording of a stream have their number there.
+fn without_ordinal(part: &str) -> &str {
+    match part.rsplit_once('-') {
+        Some((rest, ordinal)) if !ordinal.is_empty() && ordinal.bytes().all(|b| b.is_ascii_digit()) => rest,
+        _ => part,
     }
 }
 
@@ -357,6 +367,13 @@ mod tests {
         for path in ["/", "2026/", "2026/1", "backup", "backup/2026/11", "2026/11/20/..", "2026//20", "+026"] {
             assert_eq!(template.depth_of(path), None, "{path:?}");
         }
+    }
+
+    #[test]
+    fn second_recordings_are_found_whatever_ends_the_template() {
+        let text = "{stream}/{year}";
+        let path = folder(text, None, "u", STREAM, 2);
+        assert_eq!((path.as_str(), text.parse::<Template>().unwrap().depth_of(&path)), ("01234567/2026-2", Some(2)));
     }
 
     proptest! {

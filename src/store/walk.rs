@@ -1,10 +1,10 @@
-//! Finds the folders of recordings, a day at a time.
+//! Finds the folders of recordings, those beside each other at a time: with the default template, a day.
 //!
-//! Stores promise no order of a listing, so what belongs to one folder is known when its day has been listed. Only years,
-//! months and days are gone into: whatever else is in the bucket costs nothing.
+//! Stores promise no order of a listing, so what belongs to one folder is known when all beside it have been listed. Only
+//! paths that the template can make are gone into: whatever else is in the bucket costs nothing.
 
 use super::{Error, Head, Store};
-use crate::output::key::{FOLDER_DEPTH, depth};
+use crate::output::Template;
 use std::collections::VecDeque;
 
 /// A folder with objects.
@@ -28,6 +28,7 @@ pub enum Order {
 /// Goes through folders in order.
 pub struct Walk<'a> {
     store: &'a Store,
+    template: &'a Template,
     order: Order,
     asked: VecDeque<String>,
     /// What was asked for and has shown nothing yet.
@@ -38,10 +39,11 @@ pub struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Through `folders`, none of which is in another; an empty path means the whole store.
-    pub fn new(store: &'a Store, folders: Vec<String>, order: Order) -> Self {
+    /// Through `folders`, none of which is in another, and what the template makes below them; an empty path means the whole
+    /// store.
+    pub fn new(store: &'a Store, template: &'a Template, folders: Vec<String>, order: Order) -> Self {
         let (asked, to_list, found) = (folders.into(), Vec::new(), VecDeque::new());
-        Self { store, order, asked, barren: None, to_list, found }
+        Self { store, template, order, asked, barren: None, to_list, found }
     }
 
     /// The next folder.
@@ -69,9 +71,10 @@ impl<'a> Walk<'a> {
     }
 
     async fn list(&mut self, folder: &str) -> Result<(), Error> {
-        if depth(folder).is_some_and(|depth| depth + 1 < FOLDER_DEPTH) {
+        let template = self.template;
+        if template.depth_of(folder).is_some_and(|depth| depth + 1 < template.depth()) {
             let level = self.store.list_level(folder).await?;
-            let folders = level.folders.into_iter().filter(|folder| depth(folder).is_some());
+            let folders = level.folders.into_iter().filter(|folder| template.depth_of(folder).is_some());
             match self.order {
                 Order::OldestFirst => self.to_list.extend(folders.rev()),
                 Order::NewestFirst => self.to_list.extend(folders),
@@ -79,8 +82,8 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         for head in self.store.list(folder).await? {
-            // What lies in the day itself belongs to no recording.
-            let Some(folder) = folder_of(&head.key) else { continue };
+            // What lies beside the folders belongs to no recording.
+            let Some(folder) = folder_of(&head.key, template.depth()) else { continue };
             match self.found.back_mut() {
                 Some(last) if last.folder == folder => last.objects.push(head),
                 _ => self.found.push_back(Found { folder: folder.to_owned(), objects: vec![head] }),
@@ -94,7 +97,7 @@ impl<'a> Walk<'a> {
 }
 
 /// The folder of the recording that an object belongs to.
-fn folder_of(key: &str) -> Option<&str> {
-    let (end, _) = key.match_indices('/').nth(FOLDER_DEPTH - 1)?;
+fn folder_of(key: &str, depth: usize) -> Option<&str> {
+    let (end, _) = key.match_indices('/').nth(depth - 1)?;
     Some(&key[..end])
 }

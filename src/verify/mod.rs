@@ -20,8 +20,9 @@ pub mod report;
 
 pub use report::{Report, Summary};
 
+use crate::config::Mistakes;
 use crate::ffmpeg::{self, Ffmpeg};
-use crate::output::key::{FOLDER_DEPTH, depth};
+use crate::output::Template;
 use crate::store::walk::{Order, Walk};
 use crate::store::{self, Store};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -62,8 +63,18 @@ pub enum Error {
     #[error("STORAGE_URL cannot be used")]
     Settings(#[source] store::Error),
     /// No recording can be there.
-    #[error("{0:?} is no folder of recordings: expected 2026, 2026/11, 2026/11/20 or the folder of a recording")]
-    Folder(String),
+    #[error(
+        "{folder:?} is no folder of recordings: expected the folder of one, or the beginning of its path, by {template} (KEY_TEMPLATE)"
+    )]
+    Folder {
+        /// What was asked for.
+        folder: String,
+        /// Where recordings are.
+        template: Template,
+    },
+    /// `KEY_TEMPLATE` is wrong.
+    #[error(transparent)]
+    Template(#[from] Mistakes),
     /// The bucket cannot be listed.
     #[error("the bucket cannot be checked")]
     Store(#[source] store::Error),
@@ -81,7 +92,7 @@ pub enum Error {
 impl Error {
     /// Whether the command line or a variable has to be changed.
     pub fn is_wrong_settings(&self) -> bool {
-        matches!(self, Self::Settings(_) | Self::Folder(_))
+        matches!(self, Self::Settings(_) | Self::Folder { .. } | Self::Template(_))
     }
 }
 
@@ -90,14 +101,15 @@ impl Error {
 /// # Errors
 /// [`Error`]; findings are none.
 pub async fn command(args: Args, env: &dyn Fn(&str) -> Option<String>) -> Result<Summary, Error> {
-    let folders = folders(args.folders)?;
+    let template = crate::config::key_template(env)?;
+    let folders = folders(&template, args.folders)?;
     let store = Store::open_existing(&crate::config::storage_url(env), env).map_err(Error::Settings)?;
     let ffmpeg = Ffmpeg::new(ffmpeg::Settings::default());
     if args.deep {
         ffmpeg.check().await.map_err(Error::Ffmpeg)?;
     }
     let mut printer = Printer::new(if args.json { Format::Json } else { Format::Text });
-    let summary = run(&store, args.deep.then_some(ffmpeg), folders, |report| printer.report(report)).await?;
+    let summary = run(&store, &template, args.deep.then_some(ffmpeg), folders, |report| printer.report(report)).await?;
     printer.summary(&summary).map_err(Error::Output)?;
     Ok(summary)
 }
@@ -109,6 +121,7 @@ pub async fn command(args: Args, env: &dyn Fn(&str) -> Option<String>) -> Result
 /// [`Error::Store`], [`Error::GaveUp`], [`Error::Output`]. What was reported until then holds.
 async fn run(
     store: &Store,
+    template: &Template,
     ffmpeg: Option<Ffmpeg>,
     folders: Vec<String>,
     mut on_report: impl FnMut(&Report) -> io::Result<()>,
@@ -117,7 +130,7 @@ async fn run(
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let at_once = if ffmpeg.is_some() { cores.min(DECODERS_AT_ONCE) } else { MANIFESTS_AT_ONCE };
     let checker = Checker::new(store, ffmpeg);
-    let found = stream::try_unfold(Walk::new(store, folders, Order::OldestFirst), async |mut walk| {
+    let found = stream::try_unfold(Walk::new(store, template, folders, Order::OldestFirst), async |mut walk| {
         let found = walk.next().await?;
         Ok::<_, store::Error>(found.map(|found| (found, walk)))
     });
@@ -137,12 +150,12 @@ async fn run(
 }
 
 /// What was asked for, in order and without what lies in another one.
-fn folders(asked: Vec<String>) -> Result<Vec<String>, Error> {
+fn folders(template: &Template, asked: Vec<String>) -> Result<Vec<String>, Error> {
     let mut folders = Vec::new();
     for folder in asked {
         let path = folder.strip_suffix("/manifest.json").unwrap_or(&folder).trim_end_matches('/');
-        if path.is_empty() || depth(path).is_none_or(|depth| depth > FOLDER_DEPTH) {
-            return Err(Error::Folder(folder));
+        if path.is_empty() || template.depth_of(path).is_none_or(|depth| depth > template.depth()) {
+            return Err(Error::Folder { folder, template: template.clone() });
         }
         folders.push(path.to_owned());
     }
@@ -160,7 +173,7 @@ mod tests {
     use super::*;
 
     fn asked(asked: &[&str]) -> Result<Vec<String>, Error> {
-        folders(asked.iter().map(|folder| (*folder).to_owned()).collect())
+        folders(&Template::default(), asked.iter().map(|folder| (*folder).to_owned()).collect())
     }
 
     #[test]
