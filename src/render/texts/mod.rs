@@ -8,8 +8,8 @@ mod said;
 mod seen;
 mod written;
 
+use super::Error;
 use super::items::Item;
-use super::{Error, PlannedFile};
 use crate::ids::Product;
 use crate::media::{Pts, Timestamp};
 use crate::output::Object;
@@ -17,6 +17,7 @@ use crate::output::chat::Chat;
 use crate::output::people::People;
 use crate::output::transcript::{Missing, Transcript};
 use crate::protocol::message::Medium;
+use crate::store::uploader::PlannedFile;
 use crate::timeline::clock::{Clock, Place};
 use crate::timeline::{MAX_JUMP_MS, Span};
 use said::Said;

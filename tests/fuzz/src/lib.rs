@@ -16,7 +16,7 @@ pub mod targets {
 }
 
 // Target `render` takes in parts of the renderer as source; to them, this crate is the product.
-pub use rtms_recorder::{container, ffmpeg, ids, journal, media, output, protocol, timeline};
+pub use rtms_recorder::{container, ffmpeg, ids, journal, media, output, protocol, store, timeline};
 
 pub use libfuzzer_sys;
 

@@ -33,6 +33,9 @@ mod pictures;
 #[path = "../../../../src/render/sound.rs"]
 mod sound;
 #[allow(dead_code)]
+#[path = "../../../../src/render/texts/mod.rs"]
+mod texts;
+#[allow(dead_code)]
 #[path = "../../../../src/render/tracks.rs"]
 mod tracks;
 #[allow(dead_code)]
