@@ -62,8 +62,8 @@ async fn a_child_that_is_killed_is_started_again_from_the_journal() {
     all_is_there(&home, &sent).await;
 }
 
-/// It takes a minute to give a child up.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "it takes a minute to give a child up; scripts/kill-loop runs it, and tests/ffmpeg.rs tries it with shorter times"]
 async fn a_child_that_hangs_is_given_up() {
     let home = Home::new();
     let recorder = home.start().await;
