@@ -17,11 +17,11 @@ use crate::output::manifest::TrackSummary;
 use crate::output::timeline::{Connection, Dropped, Pause, Repeated, Unusable, Why};
 use crate::protocol::happening::Kind;
 use crate::protocol::message::Medium;
-use crate::timeline::Span;
 use crate::timeline::clock::{Clock, PausePolicy};
 use crate::timeline::gaps::{Missing, Outages, attribute};
 use crate::timeline::image::Size;
 use crate::timeline::picture::{self, Frame, Mode};
+use crate::timeline::{MAX_JUMP_MS, Span};
 use std::num::NonZeroU32;
 
 /// The tracks up to where they have been rendered.
@@ -148,7 +148,9 @@ impl Tracks {
         let end = there.iter().zip(ends).filter(|(there, _)| **there).map(|(_, end)| end).max().unwrap_or(Pts(0));
         let zero = self.clock.as_ref().map(Clock::zero);
         let clock = self.clock.unwrap_or_else(|| Clock::new(Timestamp(0), self.paused));
-        let end = if there.contains(&true) { end.max(self.facts.disk_end(&clock)) } else { end };
+        // A note of an impossible time, in a journal that is damaged, is not to make hours of silence.
+        let lost_until = Some(self.facts.disk_end(&clock)).filter(|until| until.0 <= end.0.saturating_add(MAX_JUMP_MS));
+        let end = if there.contains(&true) { lost_until.map_or(end, |until| end.max(until)) } else { end };
         let mut unusable = self.unusable.on_timeline(|t_ms| self.facts.at(&clock, t_ms));
         let outages = |medium, holes: &[Span]| Outages {
             disk: self.facts.disk(&clock),
@@ -366,5 +368,32 @@ mod tests {
         };
         assert_eq!(whole.end, Pts(280));
         assert_eq!((ms(&sound), ms(&whole.ready.participants[0].1)), (280, 280));
+    }
+
+    #[test]
+    fn a_loss_of_an_impossible_time_does_not_lengthen_the_recording() {
+        let settings = Settings {
+            canvas: (1280, 720),
+            audio_bitrate: 96_000,
+            video_encode: EncodePolicy::Auto,
+            paused: PausePolicy::Cut,
+            key_template: Default::default(),
+            keep_journal: false,
+        };
+        let mut tracks = Tracks::new(&settings, None);
+        let data = base64_simd::STANDARD.encode_to_string([1; 3200]);
+        let at = 1_795_000_000_000_i64;
+        let sound = |at: i64| {
+            format!(
+                r#"{{"t":{at},"c":"audio","m":{{"msg_type":14,"content":{{"user_id":0,"timestamp":{at},"data":"{data}"}}}}}}"#
+            )
+        };
+        let note = format!(
+            r#"{{"t":{at},"c":"event","m":{{"note":"dropped","messages":1,"bytes":1,"from_ms":{at},"to_ms":{}}}}}"#,
+            i64::MAX
+        );
+        let chunk = [sound(at), sound(at + 100), note, String::new()].join("\n");
+        tracks.feed(chunk.as_bytes(), false).unwrap();
+        assert_eq!(tracks.finish().unwrap().end, Pts(200));
     }
 }
