@@ -337,8 +337,7 @@ mod tests {
     use super::*;
     use crate::timeline::picture::EncodePolicy;
 
-    #[test]
-    fn sound_that_is_not_in_the_mix_ends_with_all_the_rest() {
+    fn tracks() -> Tracks {
         let settings = Settings {
             canvas: (1280, 720),
             audio_bitrate: 96_000,
@@ -347,13 +346,20 @@ mod tests {
             key_template: Default::default(),
             keep_journal: false,
         };
-        let mut tracks = Tracks::new(&settings, None);
-        // Zoom's mix, and then a participant: 100 ms each.
+        Tracks::new(&settings, None)
+    }
+
+    /// 100 ms of a speaker's sound, as a line of the journal; 0 is Zoom's mix.
+    fn line(user: u32, at: i64) -> String {
         let data = base64_simd::STANDARD.encode_to_string([1; 3200]);
-        let line = |user: u32, at: i64| {
-            let content = format!(r#"{{"user_id":{user},"timestamp":{at},"data":"{data}"}}"#);
-            format!(r#"{{"t":{at},"c":"audio","m":{{"msg_type":14,"content":{content}}}}}"#)
-        };
+        let content = format!(r#"{{"user_id":{user},"timestamp":{at},"data":"{data}"}}"#);
+        format!(r#"{{"t":{at},"c":"audio","m":{{"msg_type":14,"content":{content}}}}}"#)
+    }
+
+    #[test]
+    fn sound_that_is_not_in_the_mix_ends_with_all_the_rest() {
+        let mut tracks = tracks();
+        // Zoom's mix, and then a participant: 100 ms each.
         let at = 1_795_000_000_000;
         let chunk = [line(0, at), line(0, at + 100), line(7, at + 180), String::new()].join("\n");
         let mut sound = tracks.feed(chunk.as_bytes(), false).unwrap().sound;
@@ -372,27 +378,13 @@ mod tests {
 
     #[test]
     fn a_loss_of_an_impossible_time_does_not_lengthen_the_recording() {
-        let settings = Settings {
-            canvas: (1280, 720),
-            audio_bitrate: 96_000,
-            video_encode: EncodePolicy::Auto,
-            paused: PausePolicy::Cut,
-            key_template: Default::default(),
-            keep_journal: false,
-        };
-        let mut tracks = Tracks::new(&settings, None);
-        let data = base64_simd::STANDARD.encode_to_string([1; 3200]);
-        let at = 1_795_000_000_000_i64;
-        let sound = |at: i64| {
-            format!(
-                r#"{{"t":{at},"c":"audio","m":{{"msg_type":14,"content":{{"user_id":0,"timestamp":{at},"data":"{data}"}}}}}}"#
-            )
-        };
+        let mut tracks = tracks();
+        let at: i64 = 1_795_000_000_000;
         let note = format!(
             r#"{{"t":{at},"c":"event","m":{{"note":"dropped","messages":1,"bytes":1,"from_ms":{at},"to_ms":{}}}}}"#,
             i64::MAX
         );
-        let chunk = [sound(at), sound(at + 100), note, String::new()].join("\n");
+        let chunk = [line(0, at), line(0, at + 100), note, String::new()].join("\n");
         tracks.feed(chunk.as_bytes(), false).unwrap();
         assert_eq!(tracks.finish().unwrap().end, Pts(200));
     }
