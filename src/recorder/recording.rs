@@ -8,6 +8,7 @@ use super::{Published, Shared, Unfinished, withdraw};
 use crate::capture;
 use crate::clock;
 use crate::events::Delivery;
+use crate::ids::Product;
 use crate::journal::{self, Journal, Note, Progress, read};
 use crate::output::{self, Manifest, StopReason, StopSource};
 use crate::protocol::event::{Event, Started};
@@ -156,6 +157,7 @@ impl Recording {
         let url = settings.allowed_hosts.check(&self.started.signaling_url)?;
         let link = LinkSettings {
             media: settings.media.clone(),
+            camera_events: self.started.stream.product != Product::ContactCenter,
             allowed_hosts: settings.allowed_hosts.clone(),
             timing: settings.timing,
         };
