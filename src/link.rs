@@ -138,8 +138,12 @@ async fn page(store: &Store, folder: &str, expires: Duration) -> Result<Vec<u8>,
         duration_ms: None,
         codec: None,
     };
+    let mut root = None;
     for object in own.chain([&itself]) {
         let link = store.link(&object.key, expires).await?;
+        if store.is_local() {
+            root = link.as_str().strip_suffix(&object.key).map(str::to_owned).or(root);
+        }
         let origin = link.origin();
         if origin.is_tuple() && !origins.contains(&origin.ascii_serialization()) {
             origins.push(origin.ascii_serialization());
@@ -159,6 +163,7 @@ async fn page(store: &Store, folder: &str, expires: Duration) -> Result<Vec<u8>,
         timeline: timeline.as_deref(),
         transcript: transcript.as_deref(),
         chat: chat.as_deref(),
+        root: root.as_deref(),
         signed: (!store.is_local()).then_some((until, &origins)),
     };
     page::compose(&sources).map_err(broken("a text of the recording"))

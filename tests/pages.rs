@@ -191,6 +191,7 @@ fn hostile(folder: &Path) -> PathBuf {
         timeline: Some(&timeline),
         transcript: Some(&transcript),
         chat: Some(&chat),
+        root: None,
         signed: None,
     };
     let path = folder.join("hostile.html");

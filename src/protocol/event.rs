@@ -248,9 +248,13 @@ mod tests {
 
     #[test]
     fn half_a_character_in_a_topic_does_not_cost_the_meeting() {
-        let body = br#"{"event":"meeting.rtms_stopped","payload":{"rtms_stream_id":"s","object":{"topic":"Tea \ud83c"}}}"#;
+        let body =
+            br#"{"event":"meeting.rtms_stopped","payload":{"rtms_stream_id":"s","object":{"topic":"Tea \ud83c"}}}"#;
         assert!(matches!(Event::parse(body, 1), Ok(Event::Stopped { .. })));
-        assert!(Event::parse(b"{\"event\":\"meeting.rtms_stopped\",\"payload\":{\"rtms_stream_id\":\"s\xf0\"}}", 1).is_err());
+        assert!(
+            Event::parse(b"{\"event\":\"meeting.rtms_stopped\",\"payload\":{\"rtms_stream_id\":\"s\xf0\"}}", 1)
+                .is_err()
+        );
     }
 
     fn started(value: &Value) -> Started {

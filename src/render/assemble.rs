@@ -83,10 +83,15 @@ pub(super) async fn run(
         ffmpeg.run("assembling screenshare.mp4", &args::remux(&share, &path), GRACE).await?;
     }
     let [camera, share] = &made.shown;
-    let pictures = [(Object::Recording, camera), (Object::Screenshare, share)];
-    if let Some((file, shown)) = pictures.iter().find(|(object, _)| files.iter().any(|file| file.object == *object))
-        && let Some(jpeg) = poster::make(ffmpeg, &out.join(file.name()), shown).await
-    {
+    let mut picture = None;
+    for (object, shown) in [(Object::Recording, camera), (Object::Screenshare, share)] {
+        // A camera that shows nothing gives way to the shared screen, if that shows something.
+        if files.iter().any(|file| file.object == object) && picture.as_deref().is_none_or(poster::is_flat) {
+            let made = poster::make(ffmpeg, &out.join(object.name()), shown).await;
+            picture = made.filter(|made| picture.is_none() || !poster::is_flat(made)).or(picture);
+        }
+    }
+    if let Some(jpeg) = picture {
         let path = out.join(Object::Poster.name());
         tokio::fs::write(&path, jpeg).await.map_err(Error::io("writing", &path))?;
         files.push(PlannedFile { object: Object::Poster, path, duration_ms: None, codec: None });

@@ -193,8 +193,13 @@ mod tests {
         );
         let items: Vec<Item> = items(chunk.as_bytes(), false).into_iter().map(|received| received.item).collect();
         let cut = Some("Ada \u{fffd}");
-        let [Item::Sound { name, bytes, .. }, Item::Said(said), Item::Written(written), Item::Happened(joined), Item::Said(raw)] =
-            &items[..]
+        let [
+            Item::Sound { name, bytes, .. },
+            Item::Said(said),
+            Item::Written(written),
+            Item::Happened(joined),
+            Item::Said(raw),
+        ] = &items[..]
         else {
             panic!("{items:?}")
         };

@@ -3,7 +3,7 @@ const LANES = 8;
 const names = new Map();
 for (const person of list(data.people.participants)) names.set(person.user_id, person.user_name || person.user_id);
 
-const nameOf = (id, name) => name || names.get(id) || id || "somebody";
+const nameOf = (id, name) => plain(name || names.get(id) || id || "somebody");
 const colours = new Map();
 /** The colour of a person, the same in all places. Neighbours in the list differ most. */
 function colour(id) {

@@ -58,14 +58,20 @@ impl Said {
     }
 
     pub(super) fn earliest(&self) -> Option<Timestamp> {
-        let times = self.utterances.iter().filter_map(|known| known.said.as_ref()).filter_map(|said| said.timestamp.or(said.start));
+        let times = self
+            .utterances
+            .iter()
+            .filter_map(|known| known.said.as_ref())
+            .filter_map(|said| said.timestamp.or(said.start));
         times.min()
     }
 
     /// The transcript; none if there never was anything to be in it.
     pub(super) fn finish(self, clock: &Clock, zero: Option<Timestamp>, missing: Vec<Missing>) -> Option<Transcript> {
         let (mut cues, mut left_out, mut last) = (Vec::new(), 0, clock.zero());
-        for said in self.utterances.into_iter().filter_map(|known| known.said).filter(|said| !said.text.trim().is_empty()) {
+        for said in
+            self.utterances.into_iter().filter_map(|known| known.said).filter(|said| !said.text.trim().is_empty())
+        {
             let (start, end, end_is_estimated) = times(&said, clock, last);
             last = start;
             let (start_ms, end_ms) = (clock.pts(start), clock.pts(end));
