@@ -33,8 +33,8 @@ pub(super) async fn make(ffmpeg: &Ffmpeg, file: &Path, shown: &[Span]) -> Option
     best
 }
 
-/// Whether a picture is of one colour, as that of a camera behind its lid is. Such a one takes half a byte for 16 by 16 pixels and
-/// colour, or up to 4, by how well the encoder knows that; faces and slides take ten times as much.
+/// Whether there is next to nothing on a picture, as on that of a camera behind its lid: one colour takes 1.5 bytes for 16 by 16
+/// pixels; faces and slides take ten times as much.
 pub(super) fn is_flat(jpeg: &[u8]) -> bool {
     let pixels = image::size(jpeg).map_or(0, |size| size.width as usize * size.height as usize);
     jpeg.len() < 1000 + pixels / 64

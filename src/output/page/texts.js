@@ -24,7 +24,7 @@ function transcript() {
     last = cue.user_id || name;
     const text = el("p", { dir: "auto", lang: cue.language });
     const element = row(cue.start_ms, cue.at, same ? null : who(cue.user_id, name), text);
-    return { element, at_ms: cue.start_ms, end_ms: cue.end_ms, text: `${name}\n${cue.text}`, draw: wanted => text.replaceChildren(...marked(String(cue.text), wanted)), cue, name };
+    return { element, at_ms: cue.start_ms, end_ms: cue.end_ms, text: `${name}\n${cue.text}`, draw: wanted => text.replaceChildren(...marked(plain(cue.text), wanted)), cue, name };
   });
   return { id: "transcript", title: "Transcript", rows, notes: losses(said, "said"), empty: "Nothing was said, as far as Zoom's transcript tells." };
 }
@@ -49,14 +49,14 @@ function chat() {
     const answered = one.parent_message_id && (byId.get(one.parent_message_id) || {});
     const remarks = [one.deleted_at ? "deleted" : one.edited_at ? "edited" : "", ...list(one.files).map(file => file.deleted ? "file (deleted)"
       : `file: ${plain(file.file_name || "without a name")}${file.file_size ? `, ${bytes(file.file_size)}` : ""} (not delivered by Zoom)`)].filter(Boolean);
-    const reactions = list(one.reactions).map(reaction => `${reaction.emoji} ${person(reaction.by)}`).join("   ");
+    const reactions = list(one.reactions).map(reaction => `${plain(reaction.emoji)} ${person(reaction)}`).join("   ");
     const element = row(one.at_ms, one.at, who(one.sender && one.sender.user_id, name),
       to ? el("div", { class: "note", dir: "auto" }, to) : null,
-      answered ? el("div", { class: "quote", dir: "auto" }, answered.at ? `${person(answered.sender)}: ${answered.deleted_at ? "(deleted)" : answered.text}` : "Answers a message that is not here") : null,
+      answered ? el("div", { class: "quote", dir: "auto" }, answered.at ? `${person(answered.sender)}: ${answered.deleted_at ? "(deleted)" : plain(answered.text)}` : "Answers a message that is not here") : null,
       one.text ? text : null,
       ...remarks.map(remark => el("div", { class: "note", dir: "auto" }, remark)),
       reactions ? el("div", { class: "note", dir: "auto" }, reactions) : null);
-    return { element, at_ms: one.at_ms, text: [name, one.text, ...remarks].join("\n"), draw: wanted => text.replaceChildren(...marked(String(one.text || ""), wanted)) };
+    return { element, at_ms: one.at_ms, text: [name, one.text, ...remarks].join("\n"), draw: wanted => text.replaceChildren(...marked(plain(one.text || ""), wanted)) };
   });
   return { id: "chat", title: "Chat", rows, notes: losses(written, "written"), empty: "Nothing was written." };
 }
@@ -141,11 +141,15 @@ function followed(ms) {
   now.element.classList.add("active");
   const box = $(shown.id);
   if (following && !now.element.hidden) {
-    scrolling = performance.now();
-    box.scrollTop = now.element.offsetTop - box.clientHeight / 3;
+    place(box, now.element, 3);
   }
 }
-let following = true, scrolling = 0;
+/** Rows that were never shown have a height that is a guess, so that it takes some frames to be where it should. */
+function place(box, element, frames) {
+  box.scrollTop = element.offsetTop - box.clientHeight / 3;
+  if (frames) requestAnimationFrame(() => { if (following && element.classList.contains("active")) place(box, element, frames - 1); });
+}
+let following = true;
 function setFollowing(on) {
   following = on;
   $("follow").setAttribute("aria-pressed", String(on));
@@ -159,7 +163,7 @@ function captions() {
   $("captions").hidden = false;
   $("captions").addEventListener("click", () => { on = !on; $("captions").setAttribute("aria-pressed", String(on)); last = ""; tick(); });
   onTime.push(ms => {
-    const text = on ? rows.filter(row => row.at_ms <= ms && row.end_ms > ms).slice(-2).map(row => `${row.name.slice(0, 60)}: ${String(row.cue.text).slice(0, 400)}`).join("\n") : "";
+    const text = on ? rows.filter(row => row.at_ms <= ms && row.end_ms > ms).slice(-2).map(row => `${row.name.slice(0, 60)}: ${plain(row.cue.text).slice(0, 400)}`).join("\n") : "";
     if (text === last) return;
     last = text;
     $("caption").hidden = !text;

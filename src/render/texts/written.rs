@@ -1,8 +1,9 @@
 //! From the chat's messages to the chat as it stood in the end.
 
 use super::{is_cut, is_plausible};
+use crate::ids::Person;
 use crate::media::Timestamp;
-use crate::output::chat::{Chat, File, Message, Person, Reaction, SCHEMA_VERSION, Session, SessionKind};
+use crate::output::chat::{Chat, File, Message, Reaction, SCHEMA_VERSION, Session, SessionKind};
 use crate::output::transcript::Missing;
 use crate::protocol::chat::{self, ChatMessage, Operation};
 use crate::timeline::clock::Clock;
@@ -112,8 +113,8 @@ impl Fold {
             at,
             message_id: message.id,
             parent_message_id: message.parent_id,
-            sender: message.sender.map(person),
-            receiver: message.receiver.map(person),
+            sender: message.sender,
+            receiver: message.receiver,
             session,
             text: Some(message.text),
             edited_at: None,
@@ -161,11 +162,7 @@ fn delete_files(message: &mut Message, ids: &[String]) {
 }
 
 fn reaction(message: ChatMessage) -> Reaction {
-    Reaction { emoji: message.text, by: message.sender.map(person).unwrap_or_default() }
-}
-
-fn person(person: chat::Person) -> Person {
-    Person { user_id: person.user_id, user_name: person.user_name }
+    Reaction { emoji: message.text, by: message.sender.unwrap_or_default() }
 }
 
 fn file(file: chat::File) -> File {
