@@ -85,10 +85,11 @@ pub(super) async fn run(
     let [camera, share] = &made.shown;
     let mut picture = None;
     for (object, shown) in [(Object::Recording, camera), (Object::Screenshare, share)] {
-        // A camera that shows nothing gives way to the shared screen, if that shows something.
+        // A camera that shows nothing gives way to the shared screen, if that shows more.
         if files.iter().any(|file| file.object == object) && picture.as_deref().is_none_or(poster::is_flat) {
             let made = poster::make(ffmpeg, &out.join(object.name()), shown).await;
-            picture = made.filter(|made| picture.is_none() || !poster::is_flat(made)).or(picture);
+            let detail = picture.as_ref().map_or(0, bytes::Bytes::len);
+            picture = made.filter(|made| made.len() > detail).or(picture);
         }
     }
     if let Some(jpeg) = picture {

@@ -37,7 +37,7 @@ pub(super) async fn make(ffmpeg: &Ffmpeg, file: &Path, shown: &[Span]) -> Option
 /// pixels; faces and slides take ten times as much.
 pub(super) fn is_flat(jpeg: &[u8]) -> bool {
     let pixels = image::size(jpeg).map_or(0, |size| size.width as usize * size.height as usize);
-    jpeg.len() < 1000 + pixels / 64
+    jpeg.len() < 1000 + pixels / 100
 }
 
 /// What is between slates, up to `end`.
