@@ -21,8 +21,8 @@ use rtms_recorder::simulator::{self, Credentials, MeetingSummary, Progress, Size
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::fs::Permissions;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
