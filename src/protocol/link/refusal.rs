@@ -1,7 +1,11 @@
 //! What kind of refusal an answer is: it decides when, and whether, it is tried again.
 
+use crate::advice::status::Kind;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
+    /// There is no socket: nobody has said anything.
+    Unreachable,
     /// A connection exists already: it may be a ghost.
     Duplicate,
     /// The app does not get this medium.
@@ -13,13 +17,10 @@ pub(super) enum Refusal {
 impl Refusal {
     /// By the words, since the same number means different things in the two numberings.
     pub(super) fn of(reason: &str) -> Self {
-        let reason = reason.to_ascii_lowercase().replace(['_', '-'], " ");
-        if reason.contains("duplicate") || reason.contains("connection exist") {
-            Self::Duplicate
-        } else if reason.contains("not support") {
-            Self::NotAvailable
-        } else {
-            Self::Other
+        match Kind::of_words(reason) {
+            Some(Kind::Duplicate) => Self::Duplicate,
+            Some(Kind::NotAvailable) => Self::NotAvailable,
+            _ => Self::Other,
         }
     }
 }
