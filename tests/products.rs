@@ -213,6 +213,13 @@ async fn a_challenge_is_answered_with_the_token_of_the_app_that_asks() {
         "session_id": "s==", "rtms_stream_id": "s1", "server_urls": "ws://127.0.0.1:9/x"}});
     assert_eq!(signed(recorder.address(), body.to_string().as_bytes()).await.status, 200);
     recorder.wait_for("a Video SDK session is not recorded").await;
+    let body = json!({"event": "meeting.rtms_started", "event_ts": now_s() * 1000, "payload": {
+        "meeting_uuid": "m==", "rtms_stream_id": "s2", "server_urls": "ws://127.0.0.1:9/x"}});
+    let body = body.to_string();
+    let signature = signature::webhook(SDK_TOKEN, &at, body.as_bytes());
+    let headers = [("x-zm-request-timestamp", at.as_str()), ("x-zm-signature", signature.as_str())];
+    assert_eq!(request(recorder.address(), "POST /webhook", &headers, body.as_bytes()).await.status, 200);
+    recorder.wait_for("the app that sent its start event has no ZOOM_CLIENT_ID").await;
     assert_eq!(home.spool_files(), Vec::<String>::new());
 }
 

@@ -82,12 +82,12 @@ impl Apps {
             apps.extend(numbered(env, number));
         }
         let apps = Self(apps);
-        let ids: Vec<&str> = apps.all().map(|credentials| credentials.id.as_str()).collect();
-        let twice = ids.iter().enumerate().find(|(place, id)| ids[..*place].contains(*id));
-        if let Some((_, id)) = twice {
+        // By its id a secret is found again.
+        let is_ambiguous = |of: &&Credentials| apps.by_id(&of.id).is_some_and(|first| first.secret != of.secret);
+        if let Some(Credentials { id, .. }) = apps.all().find(is_ambiguous) {
             env.mistake(
                 "ZOOM_CLIENT_ID_2",
-                format_args!("and the like: {id:?} is given for two apps; each is to be given once"),
+                format_args!("or the like is {id:?}, which was given before with another secret; give each app once"),
             );
         }
         apps
@@ -221,7 +221,7 @@ mod tests {
             (&[("ZOOM_SECRET_TOKEN_3", "t")], "ZOOM_SECRET_TOKEN_3 is used together with ZOOM_CLIENT_ID_3"),
             (
                 &[("ZOOM_CLIENT_ID_2", "one"), ("ZOOM_CLIENT_SECRET_2", "s"), ("ZOOM_SECRET_TOKEN_2", "t")],
-                "\"one\" is given for two apps",
+                "\"one\", which was given before with another secret",
             ),
         ] {
             let mistakes = with(vars).unwrap_err();

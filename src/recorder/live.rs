@@ -56,9 +56,9 @@ mod tests {
         let stream = LiveStream { stream_id, recording_id: recording_id.clone(), product: Product::Phone, health };
         registry.add(stream.clone());
         registry.add(stream);
-        let known = |map: &mut BTreeMap<RecordingId, LiveStream>| map.values().map(|s| s.health.region()).collect();
-        assert_eq!(registry.map(known), vec![None], "it is not connected yet");
+        let known = || registry.map(|map| map.values().map(|stream| stream.health.region()).collect::<Vec<_>>());
+        assert_eq!(known(), [None], "it is not connected yet");
         registry.remove(&recording_id);
-        assert_eq!(registry.map(known), Vec::<Option<String>>::new());
+        assert!(known().is_empty());
     }
 }
