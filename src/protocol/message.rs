@@ -391,15 +391,21 @@ impl Identity {
 ///
 /// 1 and 7 come by themselves; subscribing to them may disturb the app.
 pub fn event_subscriptions(product: Product, share: bool) -> Vec<String> {
-    let subscription = |types: &[i64]| {
-        let events: Vec<Value> = types.iter().map(|n| json!({"event_type": n, "subscribe": true})).collect();
-        json!({"msg_type": msg_type::EVENT_SUBSCRIPTION, "events": events}).to_string()
-    };
     let mut all = vec![subscription(if share { &[2, 3, 4, 5, 6] } else { &[2, 3, 4] })];
     if product == Product::ContactCenter {
         all.push(subscription(&happening::CONTACT_CENTER.collect::<Vec<i64>>()));
     }
     all
+}
+
+/// EVENT_SUBSCRIPTION to cameras that are switched on and off. None for Contact Center, where the numbers mean something else.
+pub fn camera_subscription(product: Product) -> Option<String> {
+    (product != Product::ContactCenter).then(|| subscription(&[8, 9]))
+}
+
+fn subscription(types: &[i64]) -> String {
+    let events: Vec<Value> = types.iter().map(|n| json!({"event_type": n, "subscribe": true})).collect();
+    json!({"msg_type": msg_type::EVENT_SUBSCRIPTION, "events": events}).to_string()
 }
 
 /// KEEP_ALIVE_RESP with the request's own timestamp.

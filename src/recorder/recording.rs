@@ -364,7 +364,16 @@ impl Recording {
 
     async fn publish_plan(&self, mut plan: PublishPlan) {
         self.settled.cancelled().await;
+        let rendered = plan.manifest.clone();
         self.folder.links().tell(&mut plan.manifest);
+        if plan.manifest != rendered
+            && let Err(err) = render::page::update(&plan).await
+        {
+            tracing::warn!(
+                err = format!("{err:#}"),
+                "the page does not say which recordings of the meeting belong together"
+            );
+        }
         let objects = plan.files.len();
         let published = match self.shared.uploader.publish(&plan, &|_| {}, &self.shared.cancel).await {
             Ok(published) => published,

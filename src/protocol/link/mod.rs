@@ -307,13 +307,8 @@ impl Link {
     }
 
     fn answered_no(&mut self, now: Now, run: RunId, message: &Message<'_>) {
-        let reason = message.reason_text();
-        let status = message.status_code.map_or_else(|| "no status".to_owned(), |code| format!("status {code}"));
-        let meaning = status::explain(message.status_code, &reason);
-        let said = [status.as_str(), reason.as_str(), meaning.as_str()];
-        let because: Vec<&str> = said.into_iter().filter(|part| !part.is_empty()).collect();
         self.outputs.push_back(Output::Close(run));
-        self.refused(now, run, because.join(": "), Refusal::of(&reason));
+        self.refused(now, run, refusal::in_words(message), Refusal::of(&message.reason_text()));
     }
 
     fn up(&mut self, now: Now, run: RunId, how: String) {
@@ -322,8 +317,11 @@ impl Link {
         self.outputs.push_back(Output::Report(Report::Connected(run, how)));
         // Media flow only after this; Zoom's library sends one after every media handshake.
         if run.conn != Conn::Signaling && self.signaling.is_up() {
-            let ack = self.identities.current().ready_ack();
-            self.outputs.push_back(Output::Send(self.signaling.id(), ack));
+            // Cameras as Zoom's library does it: once there is video, and apart, so that a refusal costs nothing else.
+            let is_video = run.conn == Conn::Media(Medium::Video);
+            let cameras = is_video.then(|| message::camera_subscription(self.settings.product)).flatten();
+            let texts = [Some(self.identities.current().ready_ack()), cameras];
+            self.outputs.extend(texts.into_iter().flatten().map(|text| Output::Send(self.signaling.id(), text)));
         }
     }
 

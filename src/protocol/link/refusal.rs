@@ -1,6 +1,7 @@
 //! What kind of refusal an answer is: it decides when, and whether, it is tried again.
 
-use crate::advice::status::Kind;
+use crate::advice::status::{self, Kind};
+use crate::protocol::message::Message;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -23,4 +24,12 @@ impl Refusal {
             _ => Self::Other,
         }
     }
+}
+
+/// What an answer says that is not yes, and what it means.
+pub(super) fn in_words(answer: &Message<'_>) -> String {
+    let status = answer.status_code.map_or_else(|| "no status".to_owned(), |code| format!("status {code}"));
+    let (reason, meaning) = (answer.reason_text(), status::explain(answer.status_code, &answer.reason_text()));
+    let said = [status, reason, meaning].into_iter().filter(|part| !part.is_empty());
+    said.collect::<Vec<String>>().join(": ")
 }
