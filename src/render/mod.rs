@@ -245,8 +245,9 @@ fn digest(path: &Path) -> Result<(u64, String), Error> {
 /// In the directory of an attempt: the files that need nothing more.
 const FINISHED: &str = "finished";
 
-/// How much of a journal is decoded at a time: memory does not depend on how much has piled up.
-const PIECE_BYTES: u64 = 1 << 20;
+/// How much of a journal is decoded at a time. Little, so that memory does not depend on how much has piled up, and so that the
+/// C library gives it back: it keeps, for each thread, up to twice the largest block that was ever freed.
+const PIECE_BYTES: u64 = 256 << 10;
 
 /// One rendering from the first chunk on.
 struct Attempt<'a> {
@@ -330,20 +331,25 @@ impl<'a> Attempt<'a> {
     async fn feed(&mut self, chunk: Chunk) -> Result<Result<(), EarlierZero>, Error> {
         let mut pieces = chunk.pieces()?;
         loop {
-            // Zero is the earliest time in the first chunk.
-            let bytes = if self.tracks.has_begun() { PIECE_BYTES } else { u64::MAX };
             let mut tracks = std::mem::replace(&mut self.tracks, Tracks::new(self.settings, None));
-            let fed;
-            (tracks, pieces, fed) = tokio::task::spawn_blocking(move || {
-                let fed = pieces.next(bytes).map(|piece| piece.map(|piece| tracks.feed(&piece, chunk.open)));
-                (tracks, pieces, fed)
+            let (fed, is_last);
+            (tracks, pieces, fed, is_last) = tokio::task::spawn_blocking(move || {
+                let piece = pieces.next(PIECE_BYTES);
+                let is_last = matches!(piece, Ok(None));
+                let fed = piece.map(|piece| match piece {
+                    Some(lines) => tracks.feed(&lines, chunk.open),
+                    None => tracks.end_chunk(),
+                });
+                (tracks, pieces, fed, is_last)
             })
             .await?;
             self.tracks = tracks;
             match fed? {
-                Some(Ok(ready)) => self.write(ready, false).await?,
-                Some(Err(earlier)) => return Ok(Err(earlier)),
-                None => return Ok(Ok(())),
+                Ok(ready) => self.write(ready, false).await?,
+                Err(earlier) => return Ok(Err(earlier)),
+            }
+            if is_last {
+                return Ok(Ok(()));
             }
         }
     }
