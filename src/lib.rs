@@ -61,6 +61,7 @@ pub mod ffmpeg;
 pub mod ids;
 pub mod journal;
 pub mod link;
+pub mod listen;
 pub mod media;
 pub mod output;
 pub mod protocol;
