@@ -144,6 +144,8 @@ enum Phase {
 struct Seat {
     phase: Mutex<Phase>,
     closed: CancellationToken,
+    /// Of all connections.
+    changed: Arc<Notify>,
 }
 
 impl Seat {
@@ -171,7 +173,8 @@ impl Seat {
 #[derive(Default)]
 struct Connections {
     seats: Mutex<Seats>,
-    left: Notify,
+    /// One has left, or has been answered.
+    changed: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -186,7 +189,11 @@ impl Connections {
     }
 
     fn enter(self: &Arc<Self>) -> Place {
-        let seat = Arc::new(Seat { phase: Mutex::new(Phase::Head(Instant::now())), closed: CancellationToken::new() });
+        let seat = Arc::new(Seat {
+            phase: Mutex::new(Phase::Head(Instant::now())),
+            closed: CancellationToken::new(),
+            changed: Arc::clone(&self.changed),
+        });
         let mut seats = self.seats();
         seats.next += 1;
         let number = seats.next;
@@ -197,7 +204,7 @@ impl Connections {
     /// Returns when there is room for one more, for which the one that waits for a request longest has to leave.
     async fn make_room(&self, most: usize) {
         while !self.has_room(most) {
-            self.left.notified().await;
+            self.changed.notified().await;
         }
     }
 
@@ -231,7 +238,7 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.connections.seats().taken.remove(&self.number);
-        self.connections.left.notify_one();
+        self.connections.changed.notify_one();
     }
 }
 
@@ -248,6 +255,7 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         *self.0.phase() = Phase::Idle(Instant::now());
+        self.0.changed.notify_one();
     }
 }
 
