@@ -2,8 +2,10 @@
 //!
 //! A variable that is empty counts as absent. A secret may be given as a file: `ZOOM_CLIENT_SECRET_FILE` and so on.
 
+mod env;
 mod rest;
 
+pub use env::{Mistakes, Secret};
 pub use rest::{RestConfig, RestartPolicy};
 
 use crate::output::Template;
@@ -11,33 +13,10 @@ use crate::protocol::message::{AudioStreams, Medium};
 use crate::protocol::server_urls::AllowedHosts;
 use crate::timeline::clock::PausePolicy;
 use crate::timeline::picture::EncodePolicy;
-use std::fmt;
+use env::Env;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
-
-/// Text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides `text`.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text, for use in a signature.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
-}
 
 /// What signs handshakes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,9 +139,9 @@ impl RenderConfig {
     /// # Errors
     /// As [`Config::from_env`].
     pub fn from_env(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
-        let mut env = Env { env, mistakes: Vec::new() };
+        let mut env = Env::new(env);
         let config = Self::read(&mut env);
-        if env.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(env.mistakes)) }
+        env.checked(config)
     }
 
     fn read(env: &mut Env<'_>) -> Self {
@@ -210,7 +189,7 @@ impl Config {
     /// # Errors
     /// Every mistake, each with its variable and what was expected.
     pub fn from_env(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
-        let mut env = Env { env, mistakes: Vec::new() };
+        let mut env = Env::new(env);
         let app = env.app();
         let video_sdk = env.video_sdk();
         let secret_token = env.secret(&[
@@ -255,13 +234,13 @@ impl Config {
             app: app.unwrap_or_else(|| Credentials { id: String::new(), secret: Secret::new("") }),
             secret_token: secret_token.unwrap_or_else(|| Secret::new("")),
         };
-        if env.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(env.mistakes)) }
+        env.checked(config)
     }
 }
 
 /// Where recordings are; all that is needed to look at them.
 pub fn storage_url(env: &dyn Fn(&str) -> Option<String>) -> String {
-    Env { env, mistakes: Vec::new() }.storage_url()
+    Env::new(env).storage_url()
 }
 
 /// Where recordings are below it.
@@ -269,78 +248,13 @@ pub fn storage_url(env: &dyn Fn(&str) -> Option<String>) -> String {
 /// # Errors
 /// If it is no template.
 pub fn key_template(env: &dyn Fn(&str) -> Option<String>) -> Result<Template, Mistakes> {
-    let mut env = Env { env, mistakes: Vec::new() };
+    let mut env = Env::new(env);
     let template = env.key_template();
-    if env.mistakes.is_empty() { Ok(template) } else { Err(Mistakes(env.mistakes)) }
+    env.checked(template)
 }
 
-/// What is wrong with the settings.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Mistakes(Vec<String>);
-
-impl fmt::Display for Mistakes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
-        write!(f, "{count} setting{} wrong:", if count == 1 { " is" } else { "s are" })?;
-        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
-    }
-}
-
-impl std::error::Error for Mistakes {}
-
-struct Env<'a> {
-    env: &'a dyn Fn(&str) -> Option<String>,
-    mistakes: Vec<String>,
-}
-
+/// What is read in more than one place, or needs more than a line.
 impl Env<'_> {
-    fn mistake(&mut self, name: &str, what: impl fmt::Display) {
-        self.mistakes.push(format!("{name} {what}"));
-    }
-
-    fn text(&self, name: &str) -> Option<String> {
-        (self.env)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
-    }
-
-    fn key_template(&mut self) -> Template {
-        match self.text("KEY_TEMPLATE").as_deref().map(str::parse) {
-            Some(Ok(template)) => template,
-            Some(Err(err)) => {
-                self.mistake("KEY_TEMPLATE", err);
-                Template::default()
-            }
-            None => Template::default(),
-        }
-    }
-
-    fn storage_url(&self) -> String {
-        self.text("STORAGE_URL").unwrap_or_else(|| "./recordings".into())
-    }
-
-    fn first_text(&self, names: &[&str]) -> Option<String> {
-        names.iter().find_map(|name| self.text(name))
-    }
-
-    /// The first of `names` that is set, itself or as a file.
-    fn secret(&mut self, names: &[&str]) -> Option<Secret> {
-        for name in names {
-            if let Some(text) = self.text(name) {
-                return Some(Secret(text));
-            }
-            let file_name = format!("{name}_FILE");
-            if let Some(path) = self.text(&file_name) {
-                match std::fs::read_to_string(&path) {
-                    Ok(text) if !text.trim().is_empty() => return Some(Secret(text.trim().to_owned())),
-                    Ok(_) => self.mistake(&file_name, format_args!("names {path}, which is empty")),
-                    Err(err) => self.mistake(&file_name, format_args!("names {path}, which cannot be read: {err}")),
-                }
-                // The mistake is named; a second one about the same value would confuse.
-                return Some(Secret::new(""));
-            }
-        }
-        None
-    }
-
     fn app(&mut self) -> Option<Credentials> {
         self.credentials(
             &["ZOOM_CLIENT_ID", "ZM_CLIENT_ID", "ZM_RTMS_CLIENT", "ZOOM_APP_CLIENT_ID", "ZOOM_RTMS_CLIENT_ID"],
@@ -351,22 +265,6 @@ impl Env<'_> {
 
     fn video_sdk(&mut self) -> Option<Credentials> {
         self.pair("ZOOM_VIDEO_SDK_KEY", "ZOOM_VIDEO_SDK_SECRET")
-    }
-
-    fn allowed_hosts(&self) -> AllowedHosts {
-        AllowedHosts::new(&self.text("ZOOM_ALLOWED_HOSTS").unwrap_or_else(|| ".zoom.us".into()))
-    }
-
-    /// Both or none.
-    fn pair(&mut self, id_name: &str, secret_name: &str) -> Option<Credentials> {
-        match (self.text(id_name), self.secret(&[secret_name])) {
-            (Some(id), Some(secret)) => Some(Credentials { id, secret }),
-            (None, None) => None,
-            _ => {
-                self.mistake(id_name, format_args!("is used together with {secret_name}; one of them is not set"));
-                None
-            }
-        }
     }
 
     fn credentials(&mut self, ids: &[&str], secrets: &[&str], whose: &str) -> Option<Credentials> {
@@ -381,79 +279,35 @@ impl Env<'_> {
         Some(Credentials { id: id?, secret: secret? })
     }
 
-    fn parsed<T: FromStr>(&mut self, name: &str, expected: &str, default: T) -> T {
-        let Some(text) = self.text(name) else { return default };
-        text.parse().unwrap_or_else(|_| {
-            self.mistake(name, format_args!("is {text:?}; expected {expected}"));
-            default
-        })
-    }
-
-    fn in_range(&mut self, name: &str, low: u32, high: u32, default: u32) -> u32 {
-        let expected = format!("a whole number from {low} to {high}");
-        let value = self.parsed(name, &expected, default);
-        if (low..=high).contains(&value) {
-            return value;
+    /// Both or none.
+    fn pair(&mut self, id_name: &str, secret_name: &str) -> Option<Credentials> {
+        match (self.text(id_name), self.secret(&[secret_name])) {
+            (Some(id), Some(secret)) => Some(Credentials { id, secret }),
+            (None, None) => None,
+            _ => {
+                self.mistake(id_name, format_args!("is used together with {secret_name}; one of them is not set"));
+                None
+            }
         }
-        self.mistake(name, format_args!("is {value}; expected {expected}"));
-        default
     }
 
-    /// One of the named values; the first is the default.
-    fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> T {
-        let default = choices[0].1;
-        let Some(text) = self.text(name) else { return default };
-        if let Some((_, value)) = choices.iter().find(|(choice, _)| choice.eq_ignore_ascii_case(&text)) {
-            return *value;
+    fn allowed_hosts(&self) -> AllowedHosts {
+        AllowedHosts::new(&self.text("ZOOM_ALLOWED_HOSTS").unwrap_or_else(|| ".zoom.us".into()))
+    }
+
+    fn storage_url(&self) -> String {
+        self.text("STORAGE_URL").unwrap_or_else(|| "./recordings".into())
+    }
+
+    fn key_template(&mut self) -> Template {
+        match self.text("KEY_TEMPLATE").as_deref().map(str::parse) {
+            Some(Ok(template)) => template,
+            Some(Err(err)) => {
+                self.mistake("KEY_TEMPLATE", err);
+                Template::default()
+            }
+            None => Template::default(),
         }
-        let names: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
-        self.mistake(name, format_args!("is {text:?}; expected one of {}", names.join(", ")));
-        default
-    }
-
-    fn path(&mut self, name: &str, default: &str) -> String {
-        let path = self.text(name).unwrap_or_else(|| default.to_owned());
-        let usable = path.starts_with('/') && !path.contains(['?', '#', ' ']);
-        if !usable || ["/healthz", "/readyz"].contains(&path.as_str()) {
-            self.mistake(name, format_args!("is {path:?}; expected a path such as /webhook"));
-        }
-        path
-    }
-
-    fn bytes(&mut self, name: &str, default: u64) -> u64 {
-        let Some(text) = self.text(name) else { return default };
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
-        let unit = text[digits.len()..].trim().to_ascii_lowercase();
-        let factor = match unit.as_str() {
-            "" | "b" => Some(1),
-            "k" | "kb" | "kib" => Some(1_u64 << 10),
-            "m" | "mb" | "mib" => Some(1 << 20),
-            "g" | "gb" | "gib" => Some(1 << 30),
-            "t" | "tb" | "tib" => Some(1 << 40),
-            _ => None,
-        };
-        let value = digits.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
-        value.unwrap_or_else(|| {
-            self.mistake(name, format_args!("is {text:?}; expected a size such as 5GiB"));
-            default
-        })
-    }
-
-    /// A time such as `25`, `25s`, `2m` or `1h`.
-    fn seconds(&mut self, name: &str, default: Duration) -> Duration {
-        let Some(text) = self.text(name) else { return default };
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
-        let factor = match text[digits.len()..].trim() {
-            "" | "s" => Some(1),
-            "m" => Some(60),
-            "h" => Some(3600),
-            _ => None,
-        };
-        let seconds = digits.parse::<u32>().ok().zip(factor).map(|(number, factor)| u64::from(number) * factor);
-        seconds.map(Duration::from_secs).unwrap_or_else(|| {
-            self.mistake(name, format_args!("is {text:?}; expected a time such as 25s"));
-            default
-        })
     }
 
     fn bitrate(&mut self, name: &str, default: u32) -> u32 {

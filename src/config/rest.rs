@@ -1,6 +1,7 @@
 //! The settings of Zoom's REST API, and of restarting streams by it.
 
-use super::{Config, Credentials, Env, Mistakes};
+use super::env::Env;
+use super::{Config, Credentials, Mistakes};
 use crate::ids::Product;
 use crate::protocol::server_urls::AllowedHosts;
 use reqwest::Url;
@@ -39,7 +40,7 @@ impl RestConfig {
     /// # Errors
     /// As [`Config::from_env`].
     pub fn from_env(env: &dyn Fn(&str) -> Option<String>, product: Product) -> Result<Self, Mistakes> {
-        let mut env = Env { env, mistakes: Vec::new() };
+        let mut env = Env::new(env);
         let (mut app, mut video_sdk) = (None, None);
         if product == Product::Session {
             video_sdk = env.video_sdk();
@@ -48,7 +49,7 @@ impl RestConfig {
         }
         let hosts = env.allowed_hosts();
         let config = Self::read(&mut env, app.as_ref(), video_sdk.as_ref(), &hosts);
-        if env.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(env.mistakes)) }
+        env.checked(config)
     }
 
     pub(super) fn read(

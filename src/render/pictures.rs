@@ -7,6 +7,7 @@ use super::Error;
 use super::encoding::{Encoded, Encoding};
 use super::sound::again;
 use crate::container::matroska::{self, TrackSettings, Writer};
+use crate::container::mp4::Listed;
 use crate::ffmpeg::{Ffmpeg, args};
 use crate::media::{AccessUnit, PictureCodec, Pts, Timestamp, TrackKey};
 use crate::output::timeline::{Dropped, Repeated, Why};
@@ -151,6 +152,8 @@ pub(super) struct PictureFile {
     encoding: Option<Encoding>,
     /// Where nothing that could be decoded has followed yet.
     hole: Option<Span>,
+    /// The time, in ms, from the picture before the last one to the last one.
+    pace: Option<i64>,
     written: Written,
 }
 
@@ -159,6 +162,8 @@ pub(super) struct PictureFile {
 pub(super) struct Written {
     /// Of the first picture or slate, as RFC 6381 writes it.
     pub(super) codec: Option<String>,
+    /// What the index of a copy will list.
+    pub(super) listed: Listed,
     /// Where pictures were encoded anew.
     pub(super) encoded: Vec<Span>,
     /// Where the slate is shown.
@@ -175,7 +180,7 @@ impl PictureFile {
         let mut buffer = Vec::new();
         writer.header(&mut buffer);
         let written = Written::default();
-        Ok(Self { file, writer, buffer, canvas, slate: None, encoding: None, hole: None, written })
+        Ok(Self { file, writer, buffer, canvas, slate: None, encoding: None, hole: None, pace: None, written })
     }
 
     /// Writes frames in order. The very last one of the track says how long it is shown.
@@ -235,6 +240,13 @@ impl PictureFile {
         if self.written.codec.is_none() {
             self.written.codec = codec_of(data);
         }
+        let pace = self.writer.last().map(|last| pts.0 - last.0);
+        let listed = &mut self.written.listed;
+        listed.pictures += 1;
+        listed.keys += u64::from(is_key);
+        listed.paces += u64::from(pace != self.pace || duration_ms.is_some());
+        listed.media_bytes += data.len() as u64;
+        self.pace = pace;
         let duration_ms = duration_ms.and_then(|ms| u64::try_from(ms).ok());
         let frame = matroska::Frame { pts, is_key, duration_ms, data };
         Ok(self.writer.write(&frame, &mut self.buffer)?)

@@ -1,0 +1,233 @@
+//! What an event does to the recordings. Each returns once its effect is durable.
+
+use super::recording::Recording;
+use super::spool::{Done, Folder};
+use super::stream::{State, Stream};
+use super::{MOST_NOTICES, Recorder, withdraw};
+use crate::capture::Command;
+use crate::clock;
+use crate::events::{Delivery, NotTaken, Receiver};
+use crate::ids::{RecordingId, StreamId};
+use crate::output::{StopReason, StopSource};
+use crate::protocol::event::{Event, Started};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+impl Receiver for Recorder {
+    fn deliver(&self, delivery: Delivery) -> Pin<Box<dyn Future<Output = Result<(), NotTaken>> + Send + '_>> {
+        // In a task of its own: who waits for the answer may give up, and half an effect is worse than none.
+        let acting = tokio::spawn(self.clone().act(delivery));
+        Box::pin(async move { acting.await.unwrap_or_else(|err| Err(NotTaken(err.to_string()))) })
+    }
+
+    fn ready(&self) -> Result<Vec<String>, String> {
+        if self.shared.drain.is_cancelled() {
+            return Err("shutting down".into());
+        }
+        self.room()?;
+        Ok(self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+impl Recorder {
+    async fn act(self, delivery: Delivery) -> Result<(), NotTaken> {
+        if self.shared.cancel.is_cancelled() {
+            return Err(NotTaken("the recorder is shutting down".into()));
+        }
+        match delivery.event.clone() {
+            Event::Started(started) => self.started(*started, &delivery).await,
+            Event::Stopped { stream, event_ts, stop_reason } => {
+                self.stopped(&stream.stream_id, event_ts, stop_reason, &delivery).await
+            }
+            Event::Interrupted { stream, event_ts } => {
+                self.interrupted(&stream.stream_id, event_ts, &delivery).await;
+                Ok(())
+            }
+            Event::Deauthorized { account_id } => {
+                self.deauthorized(account_id, delivery.received_ms);
+                Ok(())
+            }
+            Event::Other { name } => {
+                tracing::info!(name, "an event that asks for nothing");
+                Ok(())
+            }
+            Event::UrlValidation { .. } => Ok(()),
+        }
+    }
+
+    /// No stream is stopped by it: Zoom does that itself where it applies.
+    fn deauthorized(&self, account_id: Option<String>, at_ms: i64) {
+        tracing::warn!(
+            account_id,
+            "app_deauthorized: a user or account removed the app; no more streams come from there, and Zoom expects that \
+             their data is deleted: remove their recordings from the bucket"
+        );
+        let at = chrono::DateTime::from_timestamp_millis(at_ms).unwrap_or_default().format("%Y-%m-%d %H:%M:%S UTC");
+        let mut notices = self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        notices.truncate(MOST_NOTICES - 1);
+        notices.insert(0, format!("app_deauthorized {at}: a user or account removed the app"));
+    }
+
+    async fn started(&self, started: Started, delivery: &Delivery) -> Result<(), NotTaken> {
+        if self.shared.drain.is_cancelled() {
+            return Err(NotTaken("the recorder is shutting down".into()));
+        }
+        let stream_id = started.stream.stream_id.clone();
+        let stream = self.stream(&stream_id);
+        let mut stream = stream.lock().await;
+        if started.event_ts <= stream.until_ts {
+            tracing::debug!(%stream_id, "a start event came again");
+            return Ok(());
+        }
+        let url = self.shared.settings.allowed_hosts.check(&started.signaling_url);
+        if let Err(refused) = &url {
+            tracing::error!(%stream_id, err = %refused, "a stream is not recorded: its server may not be connected to");
+            return Ok(());
+        }
+        if self.shared.settings.credentials(started.stream.product).is_none() {
+            tracing::error!(%stream_id, "a Video SDK session is not recorded: set ZOOM_VIDEO_SDK_KEY and ZOOM_VIDEO_SDK_SECRET");
+            return Ok(());
+        }
+        let event_ts = started.event_ts;
+        let current = self.shared.spool.folder(RecordingId::new(&stream_id, stream.ordinal));
+        match (stream.live(), url) {
+            (Some(live), _) if live.is_of_another(&started) => {
+                tracing::error!(%stream_id, "a start event names a stream that is being recorded, but another meeting; it is ignored");
+                return Ok(());
+            }
+            (Some(live), Ok(url)) => {
+                keep_start(current, delivery).await?;
+                live.journal.append(delivery.received_ms, crate::journal::EVENT, &delivery.body);
+                live.journal.sync().await.map_err(|err| NotTaken(err.to_string()))?;
+                // A capture that ended meanwhile no longer needs to know.
+                live.commands.send(Command::Restarted(url)).await.ok();
+                live.since_ts = event_ts;
+                tracing::info!(%stream_id, "Zoom moved the stream to another server");
+            }
+            _ => {
+                self.room().map_err(NotTaken)?;
+                let ordinal = stream.ordinal + 1;
+                let folder = self.shared.spool.folder(RecordingId::new(&stream_id, ordinal));
+                keep_start(folder.clone(), delivery).await?;
+                let withdrawn = CancellationToken::new();
+                let recording = Recording::new(Arc::clone(&self.shared), started, folder, withdrawn.clone());
+                let live = recording.start(delivery).await.map_err(|err| NotTaken(format!("{err:#}")))?;
+                stream.add(ordinal, event_ts, withdrawn);
+                stream.go_live(Some(live));
+            }
+        }
+        stream.until_ts = event_ts;
+        Ok(())
+    }
+
+    async fn stopped(
+        &self,
+        stream_id: &StreamId,
+        event_ts: i64,
+        reason: Option<i64>,
+        delivery: &Delivery,
+    ) -> Result<(), NotTaken> {
+        let stream = self.stream(stream_id);
+        let mut stream = stream.lock().await;
+        if StopReason::new(reason, StopSource::Event).is_withdrawn() {
+            self.withdraw(stream_id, event_ts, &mut stream).await?;
+        }
+        let never_announced = stream.ordinal == 0 && stream.until_ts < event_ts;
+        match stream.live() {
+            Some(live) if event_ts < live.since_ts => {
+                tracing::info!(%stream_id, "a stop event came late: the stream was started again since; it goes on");
+                return Ok(());
+            }
+            Some(live) => {
+                live.journal.append(delivery.received_ms, crate::journal::EVENT, &delivery.body);
+                live.journal.sync().await.map_err(|err| NotTaken(err.to_string()))?;
+                live.commands.send(Command::Stopped(reason)).await.ok();
+            }
+            None if never_announced => {
+                let done = Done {
+                    stream_id: stream_id.clone(),
+                    ordinal: 0,
+                    until_ts: event_ts,
+                    published: None,
+                    at_ms: clock::unix_ms(),
+                };
+                let folder = self.shared.spool.folder(RecordingId::new(stream_id, 0));
+                blocking(move || folder.finish(&done)).await?;
+                tracing::warn!(%stream_id, "a stream stopped that was never announced; a late start event will not start it");
+            }
+            None => {}
+        }
+        stream.until_ts = stream.until_ts.max(event_ts);
+        Ok(())
+    }
+
+    /// Has everything deleted that was recorded of a stream until Zoom said so at `event_ts`. Returns once that will happen,
+    /// whatever dies.
+    async fn withdraw(&self, stream_id: &StreamId, event_ts: i64, stream: &mut Stream) -> Result<(), NotTaken> {
+        for known in stream.recordings.iter_mut().filter(|known| known.since_ts <= event_ts) {
+            if matches!(known.state, State::Withdrawn) {
+                continue;
+            }
+            let ordinal = known.ordinal;
+            tracing::warn!(%stream_id, ordinal, "consent was withdrawn: all of it is deleted");
+            let folder = self.shared.spool.folder(RecordingId::new(stream_id, ordinal));
+            let mark = folder.clone();
+            blocking(move || mark.withdraw()).await?;
+            match std::mem::replace(&mut known.state, State::Withdrawn) {
+                State::Unfinished(withdrawn) => withdrawn.cancel(),
+                State::Published(published) => {
+                    let done = Done {
+                        stream_id: stream_id.clone(),
+                        ordinal,
+                        until_ts: known.since_ts,
+                        published: Some(published.clone()),
+                        at_ms: clock::unix_ms(),
+                    };
+                    withdraw::published(Arc::clone(&self.shared), folder, published, done);
+                }
+                State::Withdrawn => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn interrupted(&self, stream_id: &StreamId, event_ts: i64, delivery: &Delivery) {
+        let stream = self.stream(stream_id);
+        let mut stream = stream.lock().await;
+        if let Some(live) = stream.live() {
+            live.journal.append(delivery.received_ms, crate::journal::EVENT, &delivery.body);
+            live.commands.send(Command::Interrupted(event_ts)).await.ok();
+        }
+    }
+
+    /// Whether the spool has room for another stream.
+    fn room(&self) -> Result<(), String> {
+        let free = self.shared.spool.free_bytes().map_err(|err| err.to_string())?;
+        let least = self.shared.settings.spool_min_free;
+        if free >= least {
+            return Ok(());
+        }
+        Err(format!(
+            "the spool has {} MiB free, less than SPOOL_MIN_FREE ({} MiB): no new stream is recorded; free some space",
+            free >> 20,
+            least >> 20
+        ))
+    }
+}
+
+async fn keep_start(folder: Folder, delivery: &Delivery) -> Result<(), NotTaken> {
+    let body = delivery.body.clone();
+    blocking(move || folder.keep_start_event(&body)).await
+}
+
+/// Runs file operations where they may block.
+pub(super) async fn blocking<E: std::fmt::Display + Send + 'static>(
+    work: impl FnOnce() -> Result<(), E> + Send + 'static,
+) -> Result<(), NotTaken> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(|err| NotTaken(err.to_string())),
+        Err(err) => Err(NotTaken(err.to_string())),
+    }
+}
