@@ -5,8 +5,10 @@
 
 mod log;
 mod socket;
+mod vitals;
 
 pub use socket::Dialer;
+pub use vitals::{Connection, Received as ReceivedMedia, Vitals};
 
 use crate::clock;
 use crate::journal::{Journal, Note};
@@ -53,6 +55,7 @@ pub async fn run(
     dialer: &Dialer,
     journal: &Journal,
     mut commands: mpsc::Receiver<Command>,
+    vitals: &Vitals,
     cancel: CancellationToken,
 ) -> Summary {
     let mut sockets = Sockets::default();
@@ -73,7 +76,9 @@ pub async fn run(
                 }
                 Output::Close(run) => sockets.close(run),
                 Output::Report(report) => {
-                    journal.note(now().unix_ms, &note(&link, &report));
+                    let unix_ms = now().unix_ms;
+                    journal.note(unix_ms, &note(&link, &report));
+                    vitals.report(&report, unix_ms);
                     log.push(report);
                 }
                 Output::Ended(ended) => {
@@ -95,9 +100,12 @@ pub async fn run(
                     summary.bytes += bytes.len() as u64;
                     match message::peek_type(&bytes) {
                         Ok(kind) => {
-                            if !media_flow && Medium::of_msg_type(kind).is_some() {
-                                media_flow = true;
-                                tracing::info!(conn = %run.conn, "media flow");
+                            if let Some(medium) = Medium::of_msg_type(kind) {
+                                vitals.packet(medium, bytes.len(), now.unix_ms);
+                                if !media_flow {
+                                    media_flow = true;
+                                    tracing::info!(conn = %run.conn, "media flow");
+                                }
                             }
                             journal.append(now.unix_ms, run.conn.as_str(), &bytes);
                             link.handle(now, Input::Received(run, kind, &bytes));

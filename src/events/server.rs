@@ -8,12 +8,13 @@ use crate::config::Secret;
 use crate::listen;
 use crate::protocol::event::Event;
 use crate::protocol::signature;
+use crate::telemetry::metrics;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use hyper_util::service::TowerToHyperService;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use warp::Filter;
 use warp::http::{HeaderMap, Response, StatusCode};
@@ -61,13 +62,16 @@ pub async fn run(
             move |headers, body| {
                 let door = Arc::clone(&door);
                 async move {
-                    match collect(body).await {
+                    let began = Instant::now();
+                    let answer = match collect(body).await {
                         Ok(body) => door.webhook(&headers, body).await,
                         Err(status) => {
                             tracing::warn!(status = status.as_u16(), "a webhook's body was not taken");
                             plain(status, "")
                         }
-                    }
+                    };
+                    metrics().webhook(answer.status().as_u16(), began.elapsed());
+                    answer
                 }
             }
         });

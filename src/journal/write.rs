@@ -6,13 +6,15 @@ use super::files::{close_leftovers, create, sync_dir};
 use super::note::Note;
 use super::read::Chunk;
 use super::{CHUNK_AGE, CHUNK_BYTES, EVENT, Error, FLUSH_EVERY, PENDING_BYTES, SYNC_EVERY};
+use crate::telemetry::metrics;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
 /// The two threads that write journals. Dropping it ends them after a last flush.
@@ -74,11 +76,15 @@ struct Slot {
     /// Only the writing thread touches it, except before the slot is registered.
     file: Mutex<OpenChunk>,
     progress: watch::Sender<Progress>,
+    /// When the first of the lines was received that are being written, in Unix ms; 0 if none are.
+    writing_since_ms: AtomicI64,
 }
 
 #[derive(Default)]
 struct Pending {
     lines: Vec<u8>,
+    /// When the first of them was received, in Unix ms.
+    since_ms: i64,
     waiters: Vec<oneshot::Sender<()>>,
     dropped: Option<Dropped>,
     ending: bool,
@@ -201,6 +207,7 @@ impl Disk {
                 failing: false,
             }),
             progress: watch::Sender::new(Progress { closed, ended: false }),
+            writing_since_ms: AtomicI64::new(0),
         });
         state.journals.insert(slot.id, Arc::clone(&slot));
         Ok(Journal { slot, disk: self.clone() })
@@ -272,6 +279,15 @@ impl Journal {
         self.slot.progress.subscribe()
     }
 
+    /// How old the oldest message is that is not in a file yet.
+    pub fn backlog(&self, now_ms: i64) -> Duration {
+        let pending = lock(&self.slot.pending);
+        let waiting = (!pending.lines.is_empty()).then_some(pending.since_ms);
+        let writing = Some(self.slot.writing_since_ms.load(Ordering::Relaxed)).filter(|since| *since != 0);
+        let oldest = writing.into_iter().chain(waiting).min();
+        Duration::from_millis(oldest.map_or(0, |since| now_ms.saturating_sub(since).max(0).unsigned_abs()))
+    }
+
     /// The directory that holds the chunks.
     pub fn dir(&self) -> &Path {
         &self.slot.dir
@@ -285,7 +301,11 @@ impl Journal {
             dropped.messages += 1;
             dropped.bytes += message.len() as u64;
             dropped.to_ms = t_ms;
+            metrics().dropped_bytes.inc_by(message.len() as u64);
             return;
+        }
+        if pending.lines.is_empty() {
+            pending.since_ms = t_ms;
         }
         if let Some(dropped) = pending.dropped.take() {
             dropped.note(t_ms, &mut pending.lines);
@@ -377,6 +397,8 @@ fn flush(slot: &Arc<Slot>, sync_now: bool, to_sync: &mpsc::Sender<Sync>) -> bool
             chunk.writing.clear();
             chunk.done = 0;
             std::mem::swap(&mut chunk.writing, &mut pending.lines);
+            let since_ms = if chunk.writing.is_empty() { 0 } else { pending.since_ms };
+            slot.writing_since_ms.store(since_ms, Ordering::Relaxed);
             // After what came before it; and though nothing else may come.
             if let Some(dropped) = pending.dropped.take() {
                 dropped.note(dropped.to_ms, &mut chunk.writing);
@@ -395,6 +417,7 @@ fn flush(slot: &Arc<Slot>, sync_now: bool, to_sync: &mpsc::Sender<Sync>) -> bool
         chunk.failing = true;
         return false;
     }
+    slot.writing_since_ms.store(0, Ordering::Relaxed);
     if chunk.failing {
         tracing::info!(dir = %slot.dir.display(), "the journal is written again");
         chunk.failing = false;

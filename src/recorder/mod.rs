@@ -11,12 +11,16 @@
 //! - Starting up finishes what an earlier run left.
 
 mod act;
+mod board;
+mod control;
 mod recording;
 mod restart;
 pub mod spool;
 mod stream;
 mod withdraw;
 
+pub use board::{Rendering, Stage, Status, Trouble, Upload};
+pub use control::{Machine, Refused};
 pub use stream::Published;
 
 use crate::capture::Dialer;
@@ -31,6 +35,8 @@ use crate::protocol::server_urls::AllowedHosts;
 use crate::render;
 use crate::store::Uploader;
 use act::blocking;
+use board::Board;
+use control::Health;
 use recording::Recording;
 use restart::Restarts;
 use serde_json::Value;
@@ -131,6 +137,9 @@ struct Shared {
     finish: AtomicBool,
     /// Everything is dropped: what is not done is left to the next start.
     cancel: CancellationToken,
+    /// What is known of all recordings at the moment.
+    board: Board,
+    health: Mutex<Health>,
     /// What the operator should know, for the pages that show the state.
     notices: Mutex<Vec<String>>,
     /// How often tasks of a recording have panicked.
@@ -178,6 +187,8 @@ impl Recorder {
                 drain: CancellationToken::new(),
                 finish: AtomicBool::new(false),
                 cancel: CancellationToken::new(),
+                board: Board::default(),
+                health: Mutex::default(),
                 notices: Mutex::default(),
                 panics: Mutex::default(),
             }),
@@ -238,7 +249,9 @@ impl Recorder {
                 stream.ordinal = stream.ordinal.max(done.ordinal);
                 stream.until_ts = stream.until_ts.max(done.until_ts);
                 let Some(published) = done.published.clone() else { return };
+                self.shared.board.published(folder.id(), published.clone(), done.at_ms, None);
                 let state = if folder.is_withdrawn() {
+                    self.shared.board.deleting(folder.id());
                     withdraw::published(Arc::clone(&self.shared), folder, published, done.clone());
                     State::Withdrawn
                 } else {
@@ -249,6 +262,9 @@ impl Recorder {
             Left::Unfinished(folder) => {
                 let id = folder.id().clone();
                 if let Err(err) = self.resume(folder, unfinished).await {
+                    if let Some(entry) = self.shared.board.entry(&id) {
+                        entry.failed(format!("{err:#}"), "It stays in the spool, and is picked up at the next start.");
+                    }
                     tracing::error!(recording = %id, err = format!("{err:#}"), "an unfinished recording cannot be picked up; it stays in the spool");
                 }
             }
@@ -279,6 +295,7 @@ impl Recorder {
             if let Err(err) = forgotten {
                 tracing::warn!(err = %err, "what is over cannot be removed from the spool");
             }
+            self.shared.board.forget_before(clock::unix_ms() - spool::REMEMBER.as_millis() as i64);
             let mut streams = self.shared.streams.lock().unwrap_or_else(PoisonError::into_inner);
             // Whoever holds a stream may be about to change it.
             streams.retain(|_, stream| {
