@@ -51,6 +51,7 @@
 //! kind of media from one source. *Gap*: time without data. *Run*: one connection without a break. *Chunk*: one file
 //! of a journal. *Event*, *stream*, *signaling*, *media*: as Zoom uses them.
 
+pub mod admin;
 pub mod capture;
 pub mod catalogue;
 pub mod clock;
