@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_file_name_is_never_taken_for_an_option_or_a_protocol() {
-        let args = remux(Path::new("-i"), Path::new("http://a b/c.mp4"));
+        let args = remux(Path::new("-i"), Index::MadeRoom, Path::new("http://a b/c.mp4"));
         assert!(args.contains(&"file:-i".into()));
         assert_eq!(args.last(), Some(&"file:http://a b/c.mp4".into()));
     }
