@@ -269,3 +269,59 @@ async fn an_upload_that_fails_is_told_and_tried_again_when_asked() {
     let metrics = get(to, "/metrics").await.body;
     assert!(metric(&metrics, "recorder_uploads_total{result=\"failed\"}") >= 1.0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_ffmpeg_it_is_not_ready_and_without_the_bucket_it_is() {
+    let mut home = Home::new();
+    home.set("PATH", "/nonexistent");
+    let recorder = home.start().await;
+    let unready = until_ready_says(&recorder, "ffmpeg: ").await;
+    assert_eq!(unready.status, 503, "{unready:?}");
+    let state = state(admin(&recorder)).await;
+    assert!(state["machine"]["unready"].as_str().is_some_and(|why| why.contains("ffmpeg")), "{state:#}");
+    assert_eq!(get(recorder.address(), "/healthz").await.status, 200);
+    drop(recorder);
+
+    let home = Home::with_s3(common::s3::free_address().await);
+    let recorder = home.start().await;
+    let ready = until_ready_says(&recorder, "bucket: ").await;
+    assert!(ready.status == 200 && ready.body.starts_with("ready\n"), "{ready:?}");
+    let metrics = get(admin(&recorder), "/metrics").await.body;
+    assert_eq!(metric(&metrics, "recorder_bucket_up"), 0.0);
+}
+
+async fn until_ready_says(recorder: &Recorder, text: &str) -> Answer {
+    let began = Instant::now();
+    loop {
+        let answer = get(recorder.address(), "/readyz").await;
+        if answer.body.contains(text) {
+            return answer;
+        }
+        assert!(began.elapsed() < LIMIT, "{text}: {answer:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_connections_and_gaps_are_counted() {
+    let home = Home::new();
+    let recorder = home.start().await;
+    let to = admin(&recorder);
+    let mut settings = meeting(&recorder.webhook, 14);
+    settings.speed = 1.0;
+    settings.script.failover_ms = vec![5030];
+    settings.webhooks.delay = Duration::from_millis(2600);
+    provide_crypto();
+    let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
+    let was_lost = |r: &Value| {
+        let connections = r["connections"].as_array().map(Vec::as_slice).unwrap_or_default();
+        connections.iter().any(|c| c["name"] == "video" && c["lost"].as_u64() >= Some(1) && c["up"] == true)
+    };
+    let live = recording(to, "back again", was_lost).await;
+    assert!(live["connections"][0]["because"].is_string(), "{live:#}");
+    playing.await.expect("no panic").expect("it can be played");
+    recorder.published(1).await;
+    let metrics = get(to, "/metrics").await.body;
+    assert!(metric(&metrics, "recorder_reconnects_total") >= 1.0);
+    assert!(metric(&metrics, "recorder_gaps_seconds_total{cause=\"connection\"}") > 1.0, "{metrics}");
+}

@@ -46,7 +46,7 @@ fn fill(template: &str) -> (String, HeaderValue) {
     let hash = |text: &str| STANDARD.encode_to_string(Sha256::digest(text.as_bytes()));
     let policy = format!(
         "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; \
-         img-src 'self' https: http:; media-src 'self' https: http:; base-uri 'none'; form-action 'self'; \
+         img-src 'self' data: https: http:; media-src 'self' https: http:; base-uri 'none'; form-action 'self'; \
          frame-ancestors 'none'",
         hash(SCRIPT),
         hash(STYLE)

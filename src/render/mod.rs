@@ -342,7 +342,10 @@ impl<'a> Attempt<'a> {
 
     async fn feed(&mut self, chunk: Chunk) -> Result<Result<(), EarlierZero>, Error> {
         let mut tracks = std::mem::replace(&mut self.tracks, Tracks::new(self.settings, None));
+        // A panic is to name its recording.
+        let span = tracing::Span::current();
         let (tracks, fed) = tokio::task::spawn_blocking(move || {
+            let _recording = span.entered();
             let fed = chunk.read().map(|bytes| tracks.feed(&bytes, chunk.open));
             (tracks, fed)
         })
@@ -378,7 +381,8 @@ impl<'a> Attempt<'a> {
 
     async fn finish(mut self) -> Result<Result<PublishPlan, EarlierZero>, Error> {
         let tracks = std::mem::replace(&mut self.tracks, Tracks::new(self.settings, None));
-        let whole = match tokio::task::spawn_blocking(move || tracks.finish()).await? {
+        let span = tracing::Span::current();
+        let whole = match tokio::task::spawn_blocking(move || span.in_scope(|| tracks.finish())).await? {
             Ok(whole) => whole,
             Err(earlier) => return Ok(Err(earlier)),
         };

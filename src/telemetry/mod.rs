@@ -32,3 +32,46 @@ fn log_panic(panicked: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     tracing::error!(at, thread = thread.name(), "panicked: {message}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_names_its_recording_and_tells_nothing_of_it() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone());
+        tracing::subscriber::with_default(subscriber.finish(), || {
+            let _recording = tracing::info_span!("recording", id = "r1").entered();
+            let before = panic::take_hook();
+            panic::set_hook(Box::new(log_panic));
+            let said = "what somebody said";
+            let panicked = [panic::catch_unwind(|| panic!("a literal")), panic::catch_unwind(|| panic!("{said}"))];
+            panic::set_hook(before);
+            assert!(panicked.iter().all(Result::is_err));
+        });
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let ours: Vec<&Value> = lines.iter().filter(|line| line["span"]["id"] == "r1").collect();
+        assert_eq!(ours.len(), 2, "{text}");
+        assert_eq!(ours[0]["message"], "panicked: a literal");
+        assert!(ours[1]["at"].as_str().unwrap().contains("telemetry") && !text.contains("somebody"), "{text}");
+    }
+}

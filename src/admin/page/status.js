@@ -45,7 +45,7 @@ function head(r, ...more) {
 }
 
 function trouble(r) {
-  return r.trouble ? el("div", { class: "trouble" }, r.trouble.why, " ", r.trouble.next) : null;
+  return r.trouble ? el("div", { class: "trouble" }, `${r.trouble.why.replace(/\.$/, "")}. ${r.trouble.next}`) : null;
 }
 
 function connections(r) {
@@ -65,7 +65,7 @@ function level(r) {
 
 function gaps(r) {
   const down = list(r.connections).reduce((sum, c) => sum + c.down_ms + (c.lost && !c.up ? since(c.since_ms) : 0), 0);
-  return down ? `${length(down)} without a connection` : "no connection was missing";
+  return down ? `${length(down)} without a connection` : "no gaps";
 }
 
 const facts = {
