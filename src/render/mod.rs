@@ -17,7 +17,7 @@ mod facts;
 mod glance;
 mod items;
 mod keep;
-mod page;
+pub mod page;
 mod pictures;
 mod poster;
 mod sound;
@@ -474,9 +474,9 @@ impl<'a> Attempt<'a> {
         manifest.incomplete_because.extend(assemble::reasons(&manifest.gaps));
         manifest.incomplete_because.extend(remarks);
         manifest.complete = manifest.incomplete_because.is_empty();
-        files.push(page::write(&finished, &manifest, &files).await?);
-        let files = keep::keep(files, &self.job.out).await?;
         let folder = assemble::folder(&self.settings.key_template, &manifest, started);
+        files.push(page::write(&finished, &folder, &manifest, &files).await?);
+        let files = keep::keep(files, &self.job.out).await?;
         Ok(Ok(PublishPlan { folder, spool: self.job.spool.clone(), files, manifest }))
     }
 }

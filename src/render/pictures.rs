@@ -19,9 +19,10 @@ use crate::timeline::h264::{NalKind, nals};
 use crate::timeline::image::{self, Size};
 use crate::timeline::picture::{Frame, Settings, Summary, Track, What};
 use bytes::Bytes;
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt;
+use std::sync::Arc;
 
 /// Where pictures cannot be decoded for longer than this (in ms), a slate is shown rather than the last one that could.
 const HELD_MS: i64 = 1000;
@@ -144,7 +145,7 @@ pub(super) struct Finished {
 
 /// The file of a track.
 pub(super) struct PictureFile {
-    file: File,
+    file: Arc<File>,
     writer: Writer,
     buffer: Vec<u8>,
     canvas: Size,
@@ -174,12 +175,13 @@ pub(super) struct Written {
 
 impl PictureFile {
     pub(super) async fn create(path: &Path, canvas: Size) -> Result<Self, Error> {
-        let file = File::create(path).await.map_err(Error::io("creating", path))?;
+        let file = tokio::fs::File::create(path).await.map_err(Error::io("creating", path))?;
         let writer =
             Writer::new(TrackSettings { codec: PictureCodec::H264, width: canvas.width, height: canvas.height });
         let mut buffer = Vec::new();
         writer.header(&mut buffer);
         let written = Written::default();
+        let file = Arc::new(file.into_std().await);
         Ok(Self { file, writer, buffer, canvas, slate: None, encoding: None, hole: None, pace: None, written })
     }
 
@@ -217,7 +219,6 @@ impl PictureFile {
             self.fill(ffmpeg, hole).await?;
         }
         self.flush().await?;
-        self.file.flush().await.map_err(|source| Error::write("the picture track", source))?;
         Ok(self.written)
     }
 
@@ -260,8 +261,14 @@ impl PictureFile {
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
-        self.file.write_all(&self.buffer).await.map_err(|source| Error::write("the picture track", source))?;
-        self.buffer.clear();
+        let (file, mut buffer) = (Arc::clone(&self.file), std::mem::take(&mut self.buffer));
+        let write = move || {
+            (&*file).write_all(&buffer)?;
+            buffer.clear();
+            Ok(buffer)
+        };
+        let written = tokio::task::spawn_blocking(write).await?;
+        self.buffer = written.map_err(|source| Error::write("the picture track", source))?;
         Ok(())
     }
 
