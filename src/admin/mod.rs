@@ -52,7 +52,7 @@ pub async fn run(
     recorder: Recorder,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
-    let port = listener.local_addr().map_or(config.listen.port(), |address| address.port());
+    let port = listener.local_addr().map_or_else(|_| config.listen.port(), |address| address.port());
     let admin = Arc::new(Admin {
         guard: Guard::new(config.token, port),
         states: States::new(recorder.clone()),
