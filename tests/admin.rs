@@ -3,6 +3,7 @@
 mod common;
 
 use common::http::{Answer, get, request};
+use common::s3::S3Server;
 use common::{Home, LIMIT, Recorder, meeting, play_one, provide_crypto};
 use rtms_recorder::admin::OPENAPI;
 use rtms_recorder::simulator::{self, MeetingSummary, Progress};
@@ -324,4 +325,29 @@ async fn lost_connections_and_gaps_are_counted() {
     let metrics = get(to, "/metrics").await.body;
     assert!(metric(&metrics, "recorder_reconnects_total") >= 1.0);
     assert!(metric(&metrics, "recorder_gaps_seconds_total{cause=\"connection\"}") > 1.0, "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_in_a_bucket_are_linked_to_by_signed_links() {
+    let server = S3Server::start().await;
+    let home = Home::with_s3(server.address);
+    let recorder = home.start().await;
+    play_one(meeting(&recorder.webhook, 4)).await;
+    recorder.published(1).await;
+    let to = admin(&recorder);
+    let id = recording(to, "published", |r| r["state"] == "published").await["id"].clone();
+    let id = id.as_str().expect("an id");
+    let found = parse("RecordingWithFiles", &get(to, &format!("/api/recordings/{id}")).await);
+    let files = found["files"].as_array().expect("files");
+    let video = files.iter().find(|file| file["name"] == "recording.mp4").expect("a video");
+    let url = url::Url::parse(video["url"].as_str().expect("an address")).expect("an address");
+    let expires = url.query_pairs().find(|(name, _)| name == "X-Amz-Expires").map(|(_, value)| value.into_owned());
+    assert_eq!(expires.as_deref(), Some("3600"), "{url}");
+    let path = format!("GET {}?{}", url.path(), url.query().expect("a signature"));
+    let part = request(server.address, &path, &[("range", "bytes=4-7")], b"").await;
+    assert_eq!((part.status, part.body.as_str()), (206, "ftyp"));
+    // Through the recorder it can be read, too, as where nothing can be signed.
+    let path = format!("GET /api/recordings/{id}/files/recording.mp4");
+    let part = request(to, &path, &[("range", "bytes=4-7")], b"").await;
+    assert_eq!((part.status, part.body.as_str()), (206, "ftyp"));
 }

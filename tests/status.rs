@@ -90,6 +90,7 @@ async fn recordings_are_seen_stopped_played_and_deleted() {
     browser.open(&recorder.admin).await;
     browser.until("!document.querySelector('#recording .empty').hidden && document.getElementById('machine').children.length === 5").await;
     shoot_all(&mut browser, "empty").await;
+    browser.resize(1280, 800).await;
 
     let (one, two) = (play(&recorder, 40, false), play(&recorder, 40, true));
     browser.until(&format!("{} === 2", cards("recording"))).await;

@@ -6,7 +6,7 @@ use anyhow::Context;
 use rtms_recorder::admin;
 use rtms_recorder::config::{Config, Shutdown};
 use rtms_recorder::events::server;
-use rtms_recorder::ffmpeg::Ffmpeg;
+use rtms_recorder::ffmpeg::{self, Ffmpeg};
 use rtms_recorder::recorder::{Recorder, Unfinished};
 use rtms_recorder::store::Store;
 use std::net::SocketAddr;
@@ -115,7 +115,10 @@ async fn look_around(recorder: Recorder, ffmpeg: Ffmpeg, store: Store) {
             }
         }
         (ffmpeg_worked, bucket_worked) = (Some(found.is_ok()), Some(probed.is_ok()));
-        recorder.note_ffmpeg(found.map_err(|err| err.to_string()));
+        // One that is slow works: whoever is that busy is not to be told to send its streams elsewhere, too.
+        if !matches!(found, Err(ffmpeg::Error::TimedOut { .. })) {
+            recorder.note_ffmpeg(found.map_err(|err| err.to_string()));
+        }
         recorder.note_bucket(probed.map_err(|err| err.to_string()));
         let all_works = ffmpeg_worked == bucket_worked && ffmpeg_worked == Some(true);
         tokio::time::sleep(if all_works { LOOK_EVERY } else { LOOK_AGAIN }).await;

@@ -52,6 +52,7 @@ pub struct Metrics {
     uploads: Counters,
     webhooks: Family<[(&'static str, String); 1], Counter>,
     webhook_seconds: Histogram,
+    keep_alives: Family<[(&'static str, String); 1], Histogram, fn() -> Histogram>,
     ends: Family<[(&'static str, String); 1], Counter>,
 }
 
@@ -89,7 +90,12 @@ impl Metrics {
         // Zoom waits 3 s for an answer.
         let webhook_seconds = Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]);
         r.register_with_unit("webhook", "Time to answer a webhook", Unit::Seconds, webhook_seconds.clone());
+        let keep_alives: Family<_, Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new([0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 1.0]));
+        let help = "Time of a ping to Zoom's servers there and back, by the region in their names";
+        r.register_with_unit("keep_alive", help, Unit::Seconds, keep_alives.clone());
         Self {
+            keep_alives,
             packets,
             packet_bytes,
             webhook_seconds,
@@ -151,6 +157,11 @@ impl Metrics {
         self.webhook_seconds.observe(took.as_secs_f64());
     }
 
+    /// A keep-alive's ping was answered by a server of this region.
+    pub fn keep_alive(&self, region: &str, took: Duration) {
+        self.keep_alives.get_or_create(&[("region", region.to_owned())]).observe(took.as_secs_f64());
+    }
+
     /// A stream ended.
     pub fn stream_end(&self, reason: &str) {
         self.ends.get_or_create(&[("reason", reason.to_ascii_lowercase())]).inc();
@@ -176,6 +187,7 @@ mod tests {
         metrics.reconnect("closed");
         metrics.webhook(200, Duration::from_millis(7));
         metrics.stream_end("MEETING_ENDED");
+        metrics.keep_alive("iad", Duration::from_millis(30));
         metrics.spool_free.set(5);
         let text = metrics.encode();
         for line in [
@@ -186,6 +198,7 @@ mod tests {
             "recorder_webhooks_total{status=\"200\"} 1",
             "recorder_webhook_seconds_bucket{le=\"0.01\"} 1",
             "recorder_stream_ends_total{reason=\"meeting_ended\"} 1",
+            "recorder_keep_alive_seconds_bucket{le=\"0.05\",region=\"iad\"} 1",
             "recorder_spool_free_bytes 5",
             "# EOF",
         ] {

@@ -29,10 +29,10 @@ function card(r) {
   return made;
 }
 
-/** The newest picture takes the place of the last one once it is there. */
+/** The newest picture takes the place of the last one once it is there. Each costs the recorder a moment: only what is looked at is asked for. */
 function picture(made, r) {
-  const turn = Math.floor(Date.now() / PICTURE_MS);
-  if (made.turn === turn) return;
+  const turn = Math.floor(Date.now() / PICTURE_MS), { top, bottom } = made.root.getBoundingClientRect();
+  if (made.turn === turn || document.hidden || bottom < 0 || top > innerHeight) return;
   made.turn = turn;
   const image = new Image();
   image.alt = `What ${name(r)} shows`;
@@ -193,8 +193,8 @@ function show() {
     const wanted = r.state + Boolean(r.trouble) + open.has(r.id);
     // A button that is about to be clicked stays.
     if (made.wanted !== wanted) { made.wanted = wanted; made.buttons.replaceChildren(...actions(r)); }
-    if (made.shot) picture(made, r);
     if (place.children[index - 1] !== made.root) place.insertBefore(made.root, place.children[index - 1] || null);
+    if (made.shot) picture(made, r);
     made.seen = heard;
   }
   for (const [id, made] of cards) if (made.seen !== heard) { made.root.remove(); cards.delete(id); open.delete(id); }
