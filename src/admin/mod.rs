@@ -1,6 +1,6 @@
 //! The status page, the API behind it, and the metrics: what an operator sees of the recorder and tells it.
 //!
-//! It owns who may come in ([`guard`]) and what is answered; what is so, and what is done, is the recorder's. `openapi.json`
+//! It owns who may come in (`guard`) and what is answered; what is so, and what is done, is the recorder's. `openapi.json`
 //! describes the API; the page uses nothing else.
 //!
 //! # Invariants

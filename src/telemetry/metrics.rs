@@ -20,6 +20,9 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// One label.
 pub type Label = [(&'static str, &'static str); 1];
 
+/// One label whose values are not ours.
+type Named = [(&'static str, String); 1];
+
 type Counters = Family<Label, Counter>;
 type Seconds = Counter<f64, AtomicU64>;
 type Level = Gauge<f64, AtomicU64>;
@@ -50,10 +53,10 @@ pub struct Metrics {
     gaps: Family<Label, Seconds>,
     reconnects: Counters,
     uploads: Counters,
-    webhooks: Family<[(&'static str, String); 1], Counter>,
+    webhooks: Family<Named, Counter>,
     webhook_seconds: Histogram,
-    keep_alives: Family<[(&'static str, String); 1], Histogram, fn() -> Histogram>,
-    ends: Family<[(&'static str, String); 1], Counter>,
+    keep_alives: Family<Named, Histogram, fn() -> Histogram>,
+    ends: Family<Named, Counter>,
 }
 
 /// The metrics of this process.

@@ -1,4 +1,4 @@
-//! What an operator's tools see: logs on standard error, as text for people or JSON for machines, and [`metrics`].
+//! What an operator's tools see: logs on standard error, as text for people or JSON for machines, and [`mod@metrics`].
 
 pub mod metrics;
 
