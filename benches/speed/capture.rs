@@ -8,7 +8,7 @@ use crate::process::own_cpu_s;
 use crate::table::Row;
 use crate::{Options, say};
 use rtms_recorder::capture::{self, Command, Dialer, Vitals};
-use rtms_recorder::config::Secret;
+use rtms_recorder::config::{App, Apps, Secret};
 use rtms_recorder::events::{Delivery, NotTaken, Receiver, server};
 use rtms_recorder::journal::{Disk, Journal, read};
 use rtms_recorder::protocol::event::Event;
@@ -47,7 +47,7 @@ async fn keep(count: usize, length_s: f64) -> Row {
     let keeper = Arc::new(Keeper::new(spool.path().to_owned()));
     let settings = server::Settings {
         webhook_path: "/webhook".into(),
-        secret_token: Secret::new(SECRET_TOKEN),
+        apps: Apps::new(vec![App { secret_token: Secret::new(SECRET_TOKEN), general: None, video_sdk: None }]),
         allow_unsigned: false,
     };
     let serving = tokio::spawn(server::run(listener, settings, Arc::clone(&keeper) as _, std::future::pending()));
@@ -137,8 +137,8 @@ impl Keeper {
                 let hosts = AllowedHosts::new("127.0.0.1");
                 let url = hosts.check(&started.signaling_url).map_err(|err| NotTaken(err.to_string()))?;
                 let settings = Settings {
+                    product: started.stream.product,
                     media: Medium::ALL.iter().map(|&medium| (medium, media_params(medium, wanted))).collect(),
-                    camera_events: true,
                     allowed_hosts: hosts,
                     timing: Timing::default(),
                 };

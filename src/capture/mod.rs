@@ -3,17 +3,19 @@
 //! It decides nothing: [`crate::protocol::link`] does. It decodes nothing but a message's type, and it waits for
 //! neither renderer, bucket nor disk. One task owns all sockets of a stream.
 
+mod health;
 mod log;
 mod socket;
 mod vitals;
 
+pub use health::Health;
 pub use socket::Dialer;
 pub use vitals::{Connection, Received as ReceivedMedia, Vitals};
 
 use crate::clock;
 use crate::journal::{Journal, Note};
-use crate::protocol::link::{Ended, Input, Link, Now, Output, Report, RunId};
-use crate::protocol::message::{self, Medium};
+use crate::protocol::link::{Conn, Ended, Input, Link, Now, Output, Report, RunId};
+use crate::protocol::message::{self, Medium, msg_type};
 use crate::protocol::server_urls::ServerUrl;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use log::LateLog;
@@ -49,7 +51,7 @@ pub struct Summary {
 /// Captures one stream until it ends, or until `cancel` drops the sockets without a word: Zoom holds the stream for
 /// whoever connects next.
 ///
-/// The end is noted in the journal; closing it is left to the caller. Not cancel safe: cancel by the token.
+/// `vitals` are kept up to date. The end is noted in the journal; closing it is left to the caller. Not cancel safe: cancel by the token.
 pub async fn run(
     mut link: Link,
     dialer: &Dialer,
@@ -79,6 +81,9 @@ pub async fn run(
                     let unix_ms = now().unix_ms;
                     journal.note(unix_ms, &note(&link, &report));
                     vitals.report(&report, unix_ms);
+                    if let Report::Connected(RunId { conn: Conn::Signaling, .. }, _) = &report {
+                        vitals.health().connected(link.url().host());
+                    }
                     log.push(report);
                 }
                 Output::Ended(ended) => {
@@ -110,6 +115,9 @@ pub async fn run(
                             }
                             journal.append(now.unix_ms, run.conn.as_str(), &bytes);
                             link.handle(now, Input::Received(run, kind, &bytes));
+                            if kind == msg_type::KEEP_ALIVE_REQ && run.conn == Conn::Signaling {
+                                sockets.ping(run).await;
+                            }
                         }
                         _ => {
                             summary.unparsed += 1;
@@ -118,6 +126,7 @@ pub async fn run(
                         }
                     }
                 }
+                Received::Pong(after) => vitals.answered(after),
                 Received::Closed(how) => link.handle(now(), Input::Closed(run, how)),
             },
             Some((run, dialled)) = dialling.next(), if !dialling.is_empty() => match dialled {

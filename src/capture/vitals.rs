@@ -1,15 +1,18 @@
 //! How a running capture is doing, for whoever looks. Counting a packet costs a few atomic additions.
 
+use super::Health;
 use crate::protocol::link::{Conn, Report};
 use crate::protocol::message::Medium;
 use crate::telemetry::metrics;
 use serde::Serialize;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What a capture has taken in, and the state of its connections. Shared with those who look.
 #[derive(Debug, Default)]
 pub struct Vitals {
+    health: Health,
     flows: [Flow; Medium::ALL.len()],
     connections: Mutex<Vec<Connection>>,
 }
@@ -82,6 +85,17 @@ impl Vitals {
             }
             Report::Refused { because, .. } => (of.up, of.because) = (false, Some(because.clone())),
         }
+    }
+
+    /// A ping to the server that signaling is connected to was answered.
+    pub(super) fn answered(&self, after: Duration) {
+        self.health.answered(after);
+        metrics().keep_alive(self.health.region().as_deref().unwrap_or("unknown"), after);
+    }
+
+    /// Where it is connected to, and how far that is.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// The media of which anything came.

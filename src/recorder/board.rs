@@ -90,6 +90,12 @@ pub struct Status {
     /// The host of Zoom's that it is connected to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
+    /// The region in its name, such as `iad`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// How long a ping to it took there and back, in ms, at its last keep-alive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<f64>,
     /// Who is there, as of the last chunk that was rendered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub people: Vec<String>,
@@ -309,6 +315,8 @@ fn over((id, finished): (&RecordingId, &Finished)) -> Status {
             None => Stage::Published,
         },
         server: None,
+        region: None,
+        round_trip_ms: None,
         people: Vec::new(),
         connections: Vec::new(),
         received: Vec::new(),
@@ -386,7 +394,8 @@ impl Entry {
     }
 
     fn status(&self) -> Status {
-        let Started { stream, event_ts, meeting_id, session_key, signaling_url, .. } = &self.started;
+        let Started { stream, event_ts, meeting_id, session_key, .. } = &self.started;
+        let health = self.vitals.health();
         let seen = self.seen.borrow().clone();
         let now = lock(&self.now);
         let state = now.state.unwrap_or(Stage::Rendering);
@@ -406,7 +415,9 @@ impl Entry {
             session_key: session_key.clone(),
             started_ms: *event_ts,
             state,
-            server: url::Url::parse(signaling_url).ok().and_then(|url| url.host_str().map(str::to_owned)),
+            server: health.server(),
+            region: health.region(),
+            round_trip_ms: health.round_trip().map(|took| took.as_secs_f64() * 1000.0),
             people: seen.present,
             connections: if is_live { self.vitals.connections() } else { Vec::new() },
             received: self.vitals.received(),

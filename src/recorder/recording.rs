@@ -9,7 +9,6 @@ use super::{Published, Shared, Unfinished, withdraw};
 use crate::capture;
 use crate::clock;
 use crate::events::Delivery;
-use crate::ids::Product;
 use crate::journal::{self, Journal, Note, Progress, read};
 use crate::output::{self, Manifest, StopReason, StopSource};
 use crate::protocol::event::{Event, Started};
@@ -65,7 +64,8 @@ impl Recording {
         self.shared.restarts.begins(&self.started, &self.folder).await?;
         tracing::info!(
             recording = %self.folder.id(), product = self.started.stream.product.as_str(),
-            meeting_id = self.started.meeting_id, server = %self.started.signaling_url, "recording started"
+            meeting_id = self.started.meeting_id, server = %self.started.signaling_url, region = link.url().region(),
+            "recording started"
         );
         Ok(self.go_live(link, journal))
     }
@@ -163,11 +163,12 @@ impl Recording {
         let settings = &self.shared.settings;
         let url = settings.allowed_hosts.check(&self.started.signaling_url)?;
         let link = LinkSettings {
+            product: self.started.stream.product,
             media: settings.media.clone(),
-            camera_events: self.started.stream.product != Product::ContactCenter,
             allowed_hosts: settings.allowed_hosts.clone(),
             timing: settings.timing,
         };
+        settings.warn_of_region(&self.started.stream.stream_id, &url);
         let now = Now { instant: Instant::now(), unix_ms: clock::unix_ms() };
         Ok(Link::new(link, self.identities()?, url, now))
     }
@@ -175,7 +176,13 @@ impl Recording {
     /// The product's own key first, then what servers are said to want in its place.
     fn identities(&self) -> anyhow::Result<Vec<Identity>> {
         let product = self.started.stream.product;
-        let credentials = self.shared.settings.credentials(product).context("no credentials for this product")?;
+        let apps = &self.shared.settings.apps;
+        let credentials = match self.folder.app() {
+            Some(id) => apps
+                .by_id(&id)
+                .with_context(|| format!("the app {id:?}, which got the start event, is no longer among the settings")),
+            None => apps.credentials(None, product).context("no credentials for this product"),
+        }?;
         let own = (self.started.id_key, self.started.id.clone());
         let mut keys = vec![own.clone()];
         keys.extend(self.started.other_id.clone());
@@ -228,6 +235,9 @@ impl Recording {
                 Some(ended) => tracing::info!(
                     source = ended.source.as_str(),
                     reason = ended.reason,
+                    meaning = reason.meaning,
+                    region = vitals.health().region(),
+                    round_trip_ms = vitals.health().round_trip().map(|time| time.as_secs_f64() * 1000.0),
                     messages = summary.messages,
                     bytes = summary.bytes,
                     unparsed = summary.unparsed,

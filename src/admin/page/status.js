@@ -76,7 +76,7 @@ const facts = {
       head(r, el("span", { class: "time" }, clock(since(r.started_ms)))),
       people.length ? el("p", { class: "people", title: people.join(", ") }, `${people.length} ${people.length === 1 ? "person" : "people"}: ${people.join(", ")}`) : null,
       level(r), connections(r),
-      el("p", { class: "soft" }, [r.region || r.server, `${bytes(got)} received`, gaps(r)].filter(Boolean).join(" · ")),
+      el("p", { class: "soft" }, [[r.region || r.server, r.round_trip_ms === undefined ? "" : `${Math.round(r.round_trip_ms)} ms away`].filter(Boolean).join(", "), `${bytes(got)} received`, gaps(r)].filter(Boolean).join(" · ")),
       r.rendering && r.rendering.behind_ms > 30000 ? el("p", { class: "soft" }, `Rendering is ${length(r.rendering.behind_ms)} behind`) : null,
       trouble(r),
     ];
