@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 fn admin(recorder: &Recorder) -> SocketAddr {
-    let rest = recorder.admin.strip_prefix("http://").expect("an address");
-    rest.trim_end_matches('/').parse().expect("an address")
+    recorder.admin_address()
 }
 
 /// Checks an answer against the schema that the documentation gives for it.

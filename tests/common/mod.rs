@@ -243,6 +243,12 @@ impl Recorder {
         rest.split('/').next().expect("a host").parse().expect("an address")
     }
 
+    /// Where its status page listens.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        let rest = self.admin.strip_prefix("http://").expect("an address");
+        rest.trim_end_matches('/').parse().expect("an address")
+    }
+
     pub(crate) fn raw_log(&self) -> String {
         self.lines.lock().unwrap().join("\n")
     }
