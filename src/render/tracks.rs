@@ -95,6 +95,11 @@ impl Step {
 }
 
 impl Tracks {
+    /// Who is there by now, by name if that is known.
+    pub(super) fn present(&self) -> Vec<String> {
+        self.texts.present(self.facts.started().map(|started| started.stream.product))
+    }
+
     /// Tracks that start at `zero`, or at the earliest packet of the first chunk that has any.
     pub(super) fn new(settings: &Settings, zero: Option<Timestamp>) -> Self {
         let (width, height) = settings.canvas;
