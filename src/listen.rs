@@ -5,10 +5,11 @@
 //! # Invariants
 //!
 //! - A request's head arrives within [`HEAD_WITHIN`] of its first byte (of the connection, for the first one), and within
-//!   [`MAX_HEAD_BYTES`].
-//! - No more connections than told. When there are as many, the one that has waited longest for a request goes, so
-//!   neither slow nor idle ones keep a webhook out; one whose request is being answered never does.
+//!   [`MAX_HEAD_BYTES`]; its body within [`BODY_WITHIN`] of the head.
+//! - No more connections than told. When there are as many, the one that has waited longest for a request or the rest of
+//!   one goes, so neither slow nor idle ones keep a webhook out; one whose request is being answered never does.
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -33,7 +34,9 @@ use tokio_util::task::TaskTracker;
 
 /// How long the head of a request may take from its first byte, or from the connection.
 pub const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// How large it may be.
+/// How long its body may take after that. Services may be less patient, and say so.
+pub const BODY_WITHIN: Duration = Duration::from_secs(10);
+/// How large a head may be.
 pub const MAX_HEAD_BYTES: usize = 16 << 10;
 /// How many headers it may have.
 const MAX_HEADERS: usize = 64;
@@ -49,7 +52,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 /// time.
 pub async fn serve<S, B>(listener: TcpListener, most: usize, service: S, shutdown: impl Future<Output = ()>)
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S: Service<Request<Arriving>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
     B: Body + Send + 'static,
     B::Data: Send,
@@ -100,7 +103,7 @@ fn is_of_one_connection(err: &io::Error) -> bool {
 
 async fn connection<S, B>(socket: TcpStream, service: S, place: Place, drain: CancellationToken)
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + Sync + 'static,
+    S: Service<Request<Arriving>, Response = Response<B>, Error = Infallible> + Send + Sync + 'static,
     S::Future: Send,
     B: Body + Send + 'static,
     B::Data: Send,
@@ -108,9 +111,9 @@ where
 {
     let seat = Arc::clone(&place.seat);
     let io = Watched { io: TokioIo::new(socket), seat: Arc::clone(&seat) };
-    let answering = hyper::service::service_fn(move |request| {
+    let answering = hyper::service::service_fn(move |request: Request<Incoming>| {
         let busy = Busy::new(Arc::clone(&seat));
-        let response = service.call(request);
+        let response = service.call(request.map(|body| Arriving::new(body, Arc::clone(&seat))));
         async move { response.await.map(|response| response.map(|body| Held { body: Box::pin(body), busy })) }
     });
     let mut served = std::pin::pin!(
@@ -137,10 +140,13 @@ enum Phase {
     Head(Instant),
     /// The next request.
     Idle(Instant),
+    /// The rest of a request.
+    Body(Instant),
     /// Our answer.
     Answer,
 }
 
+/// A connection, as the others see it.
 struct Seat {
     phase: Mutex<Phase>,
     closed: CancellationToken,
@@ -153,10 +159,10 @@ impl Seat {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Since when it waits for a request.
+    /// Since when it waits for a request or the rest of one.
     fn waits_since(&self) -> Option<Instant> {
         match *self.phase() {
-            Phase::Head(since) | Phase::Idle(since) => Some(since),
+            Phase::Head(since) | Phase::Idle(since) | Phase::Body(since) => Some(since),
             Phase::Answer => None,
         }
     }
@@ -165,6 +171,7 @@ impl Seat {
         match *self.phase() {
             Phase::Head(since) => since.elapsed() >= HEAD_WITHIN,
             Phase::Idle(since) => since.elapsed() >= IDLE,
+            Phase::Body(since) => since.elapsed() >= BODY_WITHIN,
             Phase::Answer => false,
         }
     }
@@ -259,6 +266,56 @@ impl Drop for Busy {
     }
 }
 
+/// The body of a request. While it arrives its connection waits, as one that is silent does.
+pub struct Arriving {
+    body: Incoming,
+    seat: Arc<Seat>,
+}
+
+impl Arriving {
+    fn new(body: Incoming, seat: Arc<Seat>) -> Self {
+        if !body.is_end_stream() {
+            *seat.phase() = Phase::Body(Instant::now());
+        }
+        Self { body, seat }
+    }
+
+    /// All of it is there, or nobody wants the rest.
+    fn is_over(&self) {
+        let mut phase = self.seat.phase();
+        if let Phase::Body(_) = *phase {
+            *phase = Phase::Answer;
+        }
+    }
+}
+
+impl Body for Arriving {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if self.body.is_end_stream() || matches!(frame, Poll::Ready(None | Some(Err(_)))) {
+            self.is_over();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.is_over();
+    }
+}
+
 /// A body that keeps its connection busy.
 struct Held<B> {
     body: Pin<Box<B>>,
@@ -342,9 +399,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let service = hyper::service::service_fn(move |_| {
+        let service = hyper::service::service_fn(move |mut request: Request<Arriving>| {
             let gate = Arc::clone(&gate);
             async move {
+                while !request.body().is_end_stream() {
+                    std::future::poll_fn(|cx| Pin::new(request.body_mut()).poll_frame(cx)).await;
+                }
                 gate.acquire().await.unwrap().forget();
                 Ok::<_, Infallible>(Response::new("hello".to_owned()))
             }
@@ -415,6 +475,28 @@ mod tests {
         // And it can be used again.
         newer.write_all(REQUEST).await.unwrap();
         assert!(answer(&mut newer).await.ends_with("hello"));
+    }
+
+    #[tokio::test]
+    async fn bodies_that_drip_make_room_and_are_cut_off() {
+        let (address, _stop) = start(3, open()).await;
+        let mut dripping = Vec::new();
+        for _ in 0..3 {
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            socket.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nx").await.unwrap();
+            dripping.push(socket);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let mut next = TcpStream::connect(address).await.unwrap();
+        next.write_all(REQUEST).await.unwrap();
+        assert!(answer(&mut next).await.starts_with("HTTP/1.1 200"));
+        assert!(is_closed(&mut dripping[0], Duration::from_secs(2)).await, "the oldest made room");
+        let began = Instant::now();
+        while dripping[2].write_all(b"x").await.is_ok() && began.elapsed() < BODY_WITHIN * 2 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let cut_off = began.elapsed();
+        assert!((BODY_WITHIN - LOOK..BODY_WITHIN + LOOK * 3).contains(&cut_off), "{cut_off:?}");
     }
 
     #[tokio::test]

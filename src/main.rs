@@ -103,7 +103,8 @@ fn env(name: &str) -> Option<String> {
 
 async fn simulate(args: simulator::Args) -> anyhow::Result<ExitCode> {
     let summary = simulator::command(args).await?;
-    let failed = summary.meetings.iter().any(|meeting| meeting.error.is_some());
+    let let_in = summary.siege.is_some_and(|siege| !siege.wrong.is_empty());
+    let failed = let_in || summary.meetings.iter().any(|meeting| meeting.error.is_some());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use warp::reply::Response;
 
 /// How long somebody stays logged in.
@@ -21,6 +22,8 @@ const SESSION: Duration = Duration::from_secs(12 * 3600);
 const MOST_SESSIONS: usize = 100;
 /// How long a wrong token takes, one at a time.
 const WRONG: Duration = Duration::from_secs(1);
+/// How many wrong ones wait for that; who comes after them is told so at once, or they would take all connections.
+const MOST_WRONG: usize = 8;
 /// Only a script of our own page, or a program, can send it.
 const ASKED_BY: HeaderName = HeaderName::from_static("x-requested-with");
 
@@ -29,6 +32,7 @@ pub(super) struct Guard {
     cookie: String,
     sessions: Mutex<HashMap<String, Instant>>,
     wrong: tokio::sync::Mutex<()>,
+    waiting: Semaphore,
 }
 
 /// What is to be done with a request.
@@ -44,8 +48,13 @@ pub(super) enum Verdict {
 impl Guard {
     /// Cookies do not know ports, so the name does.
     pub(super) fn new(token: Option<Secret>, port: u16) -> Self {
-        let (sessions, wrong) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { token, cookie: format!("rtms_recorder_{port}"), sessions, wrong }
+        Self {
+            token,
+            cookie: format!("rtms_recorder_{port}"),
+            sessions: Mutex::default(),
+            wrong: tokio::sync::Mutex::default(),
+            waiting: Semaphore::new(MOST_WRONG),
+        }
     }
 
     pub(super) fn has_token(&self) -> bool {
@@ -89,6 +98,9 @@ impl Guard {
     pub(super) async fn log_in(&self, headers: &HeaderMap, body: &[u8]) -> Response {
         let given = url::form_urlencoded::parse(body).find(|(name, _)| name == "token").map(|(_, value)| value);
         if !given.is_some_and(|given| self.is_token(given.trim())) {
+            let Ok(_waits) = self.waiting.try_acquire() else {
+                return refusal(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens; try again in a moment");
+            };
             let _one_at_a_time = self.wrong.lock().await;
             tokio::time::sleep(WRONG).await;
             tracing::warn!("somebody tried to log in to the status page with a wrong token");
@@ -224,6 +236,25 @@ mod tests {
         assert_eq!(post(&[own, ("origin", "http://localhost:3002")]), 403);
         assert_eq!(post(&[own, ("origin", "null")]), 403);
         assert_eq!(post(&[own, ("sec-fetch-site", "cross-site")]), 403);
+    }
+
+    #[tokio::test]
+    async fn many_wrong_tokens_do_not_wait_for_each_other_for_ever() {
+        let guard = Guard::new(Some(Secret::new(TOKEN)), 3001);
+        let headers = headers(&[("host", "recorder.example")]);
+        let wrong = futures_util::future::join_all((0..MOST_WRONG + 20).map(|_| guard.log_in(&headers, b"token=no")));
+        let right = async {
+            tokio::task::yield_now().await;
+            let began = Instant::now();
+            let right = guard.log_in(&headers, format!("token={TOKEN}").as_bytes()).await;
+            (right.status().as_u16(), began.elapsed() < WRONG)
+        };
+        let began = Instant::now();
+        let (wrong, right) = tokio::join!(wrong, right);
+        assert!(began.elapsed() >= WRONG * MOST_WRONG as u32 - WRONG / 2, "one at a time");
+        assert_eq!(right, (303, true), "who knows it does not wait");
+        let count = |status: u16| wrong.iter().filter(|answer| answer.status() == status).count();
+        assert_eq!((count(401), count(429)), (MOST_WRONG, 20));
     }
 
     #[tokio::test]

@@ -2,13 +2,18 @@
 //!
 //! A webhook is answered after its effect is durable, and within Zoom's 3 s in any case. The signature is checked over
 //! the raw body before anything in it is looked at.
+//!
+//! # Invariants
+//!
+//! - Whatever strangers send, all bodies together take [`MOST_BYTES`] at most: a few large ones, and the others are small.
+//! - Nor do they fill the log: of each way to be refused there is a line a minute.
 
 use super::{Delivery, NotTaken, Receiver};
 use crate::config::{AppIndex, Apps};
 use crate::listen;
 use crate::protocol::event::Event;
 use crate::protocol::signature::{self, Refused};
-use crate::telemetry::metrics;
+use crate::telemetry::{Quiet, metrics};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use hyper_util::service::TowerToHyperService;
@@ -16,11 +21,18 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use warp::Filter;
+use warp::http::header::CONTENT_LENGTH;
 use warp::http::{HeaderMap, Response, StatusCode};
 
 /// The largest body taken.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
+/// Zoom's events have a few kilobytes; what is larger than this needs one of [`LARGE_BODIES`] places.
+const SMALL_BODY_BYTES: usize = 64 << 10;
+const LARGE_BODIES: usize = 8;
+/// What all bodies take at most while they arrive.
+pub const MOST_BYTES: usize = MOST_CONNECTIONS * SMALL_BODY_BYTES + LARGE_BODIES * MAX_BODY_BYTES;
 /// How many connections there are at most: Zoom and the proxies in front of us need a few.
 pub const MOST_CONNECTIONS: usize = 256;
 /// How long a body may take to arrive.
@@ -46,7 +58,7 @@ pub async fn run(
     receiver: Arc<dyn Receiver>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
-    let door = Arc::new(Door { settings, receiver });
+    let door = Arc::new(Door { settings, receiver, large: Semaphore::new(LARGE_BODIES), quiet: Quiet::start() });
     let at_webhook = Arc::clone(&door);
     let webhook = warp::path::full()
         .and_then(move |path: warp::path::FullPath| {
@@ -63,10 +75,10 @@ pub async fn run(
                 let door = Arc::clone(&door);
                 async move {
                     let began = Instant::now();
-                    let answer = match collect(body).await {
-                        Ok(body) => door.webhook(&headers, body).await,
+                    let answer = match collect(&headers, body, &door.large).await {
+                        Ok((body, _place)) => door.webhook(&headers, body).await,
                         Err(status) => {
-                            tracing::warn!(status = status.as_u16(), "a webhook's body was not taken");
+                            door.quiet.warn(not_taken(status), 0, &status);
                             plain(status, "")
                         }
                     };
@@ -90,6 +102,8 @@ pub async fn run(
 struct Door {
     settings: Settings,
     receiver: Arc<dyn Receiver>,
+    large: Semaphore,
+    quiet: Arc<Quiet>,
 }
 
 impl Door {
@@ -102,14 +116,17 @@ impl Door {
             Ok(app) => Some(app),
             Err(_) if unsigned => None,
             Err(refused) => {
-                tracing::warn!(err = %refused, bytes = body.len(), "a webhook was refused");
+                self.quiet.warn(refusal(refused), body.len(), &refused);
                 return plain(StatusCode::UNAUTHORIZED, "");
             }
         };
-        let event = match Event::parse(&body, received_ms) {
+        // An event without a time of its own gets no younger when somebody sends it again.
+        let signed_s = timestamp.filter(|_| app.is_some()).and_then(|timestamp| timestamp.trim().parse::<i64>().ok());
+        let sent_ms = signed_s.map_or(received_ms, |s| s.saturating_mul(1000));
+        let event = match Event::parse(&body, sent_ms) {
             Ok(event) => event,
             Err(err) => {
-                tracing::warn!(err = %err, bytes = body.len(), "a webhook was not understood");
+                self.quiet.warn("a webhook was not understood", body.len(), &err);
                 return plain(StatusCode::BAD_REQUEST, format!("{err}\n"));
             }
         };
@@ -163,20 +180,52 @@ impl Door {
     }
 }
 
-async fn collect<B: Buf>(body: impl Stream<Item = Result<B, warp::Error>>) -> Result<Bytes, StatusCode> {
+/// The body, with its place if it is a large one.
+async fn collect<'a, B: Buf>(
+    headers: &HeaderMap,
+    body: impl Stream<Item = Result<B, warp::Error>>,
+    large: &'a Semaphore,
+) -> Result<(Bytes, Option<SemaphorePermit<'a>>), StatusCode> {
+    let told = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if told.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
     let all = async {
         let mut body = std::pin::pin!(body);
-        let mut bytes = BytesMut::new();
+        let (mut bytes, mut place) = (BytesMut::new(), None);
         while let Some(part) = body.next().await {
             let part = part.map_err(|_| StatusCode::BAD_REQUEST)?;
-            if bytes.len() + part.remaining() > MAX_BODY_BYTES {
+            let length = bytes.len() + part.remaining();
+            if length > MAX_BODY_BYTES {
                 return Err(StatusCode::PAYLOAD_TOO_LARGE);
+            }
+            if length > SMALL_BODY_BYTES && place.is_none() {
+                place = Some(large.try_acquire().map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?);
             }
             bytes.put(part);
         }
-        Ok(bytes.freeze())
+        Ok((bytes.freeze(), place))
     };
     tokio::time::timeout(BODY_TIMEOUT, all).await.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
+}
+
+/// What is logged of a refusal, one line for each way to be refused.
+fn refusal(refused: Refused) -> &'static str {
+    match refused {
+        Refused::Missing => "a webhook was refused: it is not signed",
+        Refused::BadTimestamp => "a webhook was refused: it has no time",
+        Refused::Stale(_) => "a webhook was refused: it is too old, or from the future",
+        Refused::Mismatch => "a webhook was refused: its signature is wrong",
+    }
+}
+
+fn not_taken(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "a webhook's body was not taken: it is too large",
+        StatusCode::SERVICE_UNAVAILABLE => "a webhook's body was not taken: too many large ones at once",
+        StatusCode::REQUEST_TIMEOUT => "a webhook's body was not taken: it is too slow",
+        _ => "a webhook's body was not taken: it broke off",
+    }
 }
 
 fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {

@@ -319,11 +319,20 @@ impl Recording {
         render::bare(&self.shared.settings.render.key_template, self.folder.id(), &self.started)
     }
 
+    /// Zoom's time of its newest start event: one that moved it to another server is kept in place of the first.
+    fn announced_ts(&self) -> i64 {
+        let newest = self.folder.start_event().ok().and_then(|body| Event::parse(&body, clock::unix_ms()).ok());
+        match newest {
+            Some(Event::Started(newest)) => newest.event_ts.max(self.started.event_ts),
+            _ => self.started.event_ts,
+        }
+    }
+
     fn done(&self, published: Published) -> Done {
         Done {
             stream_id: self.started.stream.stream_id.clone(),
             ordinal: self.folder.id().ordinal(),
-            until_ts: self.started.event_ts,
+            until_ts: self.announced_ts(),
             published: Some(published),
             at_ms: clock::unix_ms(),
         }

@@ -2,7 +2,7 @@
 
 use super::script::{self, Cut, Size, Span};
 use super::{
-    Binary, Credentials, Duplicates, Error, IdKey, Progress, Quirks, Rest, Script, Settings, Summary, Webhooks,
+    Attack, Binary, Credentials, Duplicates, Error, IdKey, Progress, Quirks, Rest, Script, Settings, Summary, Webhooks,
 };
 use crate::ids::{Product, parse_product};
 use crate::protocol::message::Medium;
@@ -163,6 +163,13 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = script::parse_duration, help_heading = "Behaviour")]
     pub reconnect_window: Option<Duration>,
 
+    /// Let strangers try this at the webhook meanwhile, and fail if any of it has an effect or keeps Zoom's events waiting
+    #[arg(long, value_enum, value_name = "ATTACK,...", value_delimiter = ',', help_heading = "Strangers")]
+    pub attack: Vec<Attack>,
+    /// How many connections a flood has at once
+    #[arg(long, value_name = "N", default_value_t = super::DEFAULT_CROWD, help_heading = "Strangers")]
+    pub crowd: usize,
+
     /// Keep-alives carry no timestamp
     #[arg(long, help_heading = "Quirks")]
     pub keepalive_without_timestamp: bool,
@@ -266,6 +273,8 @@ impl Args {
                 clock_ppm: args.clock_ppm,
                 jitter_ms: args.jitter.into(),
             },
+            attacks: args.attack,
+            crowd: args.crowd,
         }
     }
 }

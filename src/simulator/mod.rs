@@ -18,6 +18,7 @@
 //! 60 s) or counted as not delivered (everything else).
 
 mod args;
+mod attack;
 mod clock;
 mod connections;
 mod driver;
@@ -44,6 +45,7 @@ mod text;
 mod webhooks;
 
 pub use args::{Args, command};
+pub use attack::{Attack, Siege, Tries};
 pub use products::IdKey;
 pub use progress::Progress;
 pub use rest::Rest;
@@ -214,7 +216,14 @@ pub struct Settings {
     pub reconnect_window: Option<Duration>,
     /// Deviations.
     pub quirks: Quirks,
+    /// What strangers do to the recorder's webhook meanwhile.
+    pub attacks: Vec<Attack>,
+    /// How many connections [`Attack::Flood`] has at once.
+    pub crowd: usize,
 }
+
+/// How many connections a flood has at once unless told.
+pub const DEFAULT_CROWD: usize = 1000;
 
 /// The length of a generated meeting that is not told how long to be.
 pub const DEFAULT_LENGTH: Duration = Duration::from_secs(30);
@@ -248,6 +257,8 @@ impl Settings {
             keepalive_always: false,
             reconnect_window: None,
             quirks: Quirks::default(),
+            attacks: Vec::new(),
+            crowd: DEFAULT_CROWD,
         }
     }
 }
@@ -310,6 +321,7 @@ pub async fn run(settings: Settings, progress: Progress) -> Result<Summary, Erro
     if settings.webhooks.validate {
         hooks.validate().await?;
     }
+    let attackers = attack::Attackers::start(&settings, &hooks)?;
     let mut drivers = tokio::task::JoinSet::new();
     for index in 0..settings.meetings {
         let meeting = meeting::Meeting::new(index, &settings, &material, &server, &progress);
@@ -340,6 +352,10 @@ pub async fn run(settings: Settings, progress: Progress) -> Result<Summary, Erro
             () = tokio::time::sleep(patience), if drivers.is_empty() => break,
         }
     }
+    let siege = match attackers {
+        Some(attackers) => Some(attackers.finish().await),
+        None => None,
+    };
     progress.end();
     meetings.sort_by_key(|m| (m.index, m.start_ms));
     if let Some(error) = meetings.first().and_then(|m| m.error.clone())
@@ -351,7 +367,7 @@ pub async fn run(settings: Settings, progress: Progress) -> Result<Summary, Erro
         Some(desk) => desk.close().await,
         None => Vec::new(),
     };
-    Ok(Summary { meetings, rest })
+    Ok(Summary { meetings, rest, siege })
 }
 
 fn check(settings: &Settings) -> Result<(), Error> {

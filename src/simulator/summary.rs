@@ -1,5 +1,6 @@
 //! What was sent, exactly: the other half of every measurement of a recorder.
 
+use super::attack::Siege;
 use crate::protocol::message::Medium;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -13,6 +14,9 @@ pub struct Summary {
     /// Calls of the REST API.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rest: Vec<RestCall>,
+    /// What strangers did meanwhile, if there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub siege: Option<Siege>,
 }
 
 /// One call of the REST API.
@@ -148,6 +152,9 @@ impl fmt::Display for Summary {
         }
         for RestCall { call, status } in &self.rest {
             writeln!(f, "REST: {call}: answered {status}")?;
+        }
+        if let Some(siege) = &self.siege {
+            write!(f, "{siege}")?;
         }
         if self.meetings.len() <= SHOWN {
             return Ok(());

@@ -1,5 +1,6 @@
 //! Signs and posts webhooks, and says what is wrong when the recorder does not take them.
 
+use super::attack::Attack;
 use super::meeting::Meeting;
 use super::products::{event_name, id_key};
 use super::summary::WebhookAnswer;
@@ -7,7 +8,7 @@ use super::{Error, Progress, Settings};
 use crate::ids::Product;
 use crate::protocol::signature;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The account of everything that is played.
@@ -22,6 +23,29 @@ pub(super) struct Hooks {
     client: reqwest::Client,
     settings: Arc<Settings>,
     progress: Progress,
+    /// What strangers have overheard.
+    captured: Mutex<Vec<Signed>>,
+}
+
+/// A webhook with the signature that it was sent with.
+#[derive(Clone, Debug)]
+pub(super) struct Signed {
+    pub(super) body: String,
+    pub(super) timestamp: String,
+    pub(super) signature: String,
+}
+
+impl Signed {
+    pub(super) fn new(secret_token: &str, at_s: i64, body: String) -> Self {
+        let timestamp = at_s.to_string();
+        let signature = signature::webhook(secret_token, &timestamp, body.as_bytes());
+        Self { body, timestamp, signature }
+    }
+
+    /// As lines of a head.
+    pub(super) fn headers(&self) -> String {
+        format!("x-zm-request-timestamp: {}\r\nx-zm-signature: {}\r\n", self.timestamp, self.signature)
+    }
 }
 
 /// Which of a stream's events.
@@ -47,7 +71,13 @@ impl Hooks {
             client: builder.build().map_err(Error::Http)?,
             settings: settings.clone(),
             progress: progress.clone(),
+            captured: Mutex::default(),
         })
+    }
+
+    /// Every event that was sent.
+    pub(super) fn captured(&self) -> Vec<Signed> {
+        self.captured.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Asks whether the endpoint holds the Secret Token.
@@ -105,7 +135,10 @@ impl Hooks {
 
     async fn post(&self, body: &str, attempt: u32) -> (WebhookAnswer, String) {
         let credentials = &self.settings.credentials;
-        let timestamp = chrono::Utc::now().timestamp().to_string();
+        let signed = Signed::new(&credentials.secret_token, chrono::Utc::now().timestamp(), body.to_owned());
+        if self.settings.attacks.contains(&Attack::Replayed) {
+            self.captured.lock().unwrap_or_else(PoisonError::into_inner).push(signed.clone());
+        }
         let tracking = uuid::Uuid::new_v4().simple().to_string().to_uppercase();
         let began = Instant::now();
         let mut request = self
@@ -115,8 +148,8 @@ impl Hooks {
             .body(body.to_owned());
         if !self.settings.mock {
             request = request
-                .header("x-zm-signature", signature::webhook(&credentials.secret_token, &timestamp, body.as_bytes()))
-                .header("x-zm-request-timestamp", timestamp)
+                .header("x-zm-signature", signed.signature)
+                .header("x-zm-request-timestamp", signed.timestamp)
                 .header("x-zm-trackingid", format!("v=2.0;clid=sim01;rid=WEB_{tracking}"))
                 .header("clientid", &credentials.client_id);
         }

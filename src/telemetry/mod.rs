@@ -1,8 +1,10 @@
 //! What an operator's tools see: logs on standard error, as text for people or JSON for machines, and [`mod@metrics`].
 
 pub mod metrics;
+pub mod quiet;
 
 pub use metrics::{Metrics, metrics};
+pub use quiet::Quiet;
 
 use crate::config::LogFormat;
 use std::io::IsTerminal;
