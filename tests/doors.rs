@@ -27,7 +27,7 @@ async fn post(recorder: &Recorder, headers: &[(&str, &str)], body: &[u8]) -> Ans
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_signed_is_refused_with_one_line_and_leaves_no_trace() {
+async fn what_is_not_signed_is_refused_in_few_words_and_leaves_no_trace() {
     let home = Home::new();
     let recorder = home.start().await;
     let body = started("s1", "ws://127.0.0.1:9/x").to_string();
@@ -46,11 +46,12 @@ async fn what_is_not_signed_is_refused_with_one_line_and_leaves_no_trace() {
         ("a timestamp that is none", vec![(time, "yesterday"), (name, &good)]),
         ("no version", vec![(time, &now), (name, &good[3..])]),
     ];
-    for (number, (what, headers)) in cases.iter().enumerate() {
+    for (what, headers) in &cases {
         assert_eq!(post(&recorder, headers, body).await.status, 401, "{what}");
-        recorder.wait_for_many("a webhook was refused", number + 1).await;
-        assert_eq!(recorder.complaints().len(), number + 1, "{what}: one line each\n{}", recorder.raw_log());
     }
+    // Unsigned, without a time, stale, of another token.
+    recorder.wait_for_many("a webhook was refused", 4).await;
+    assert_eq!(recorder.complaints().len(), 4, "one line for each way to be refused\n{}", recorder.raw_log());
     // The right signature over another body.
     assert_eq!(post(&recorder, &[(time, &now), (name, &good)], b"{}").await.status, 401);
     assert_eq!(home.spool_files(), Vec::<String>::new());

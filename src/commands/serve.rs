@@ -74,6 +74,8 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         }
     }
     served.abort();
+    // What it has left to say.
+    served.await.ok();
     served_admin.inspect(JoinHandle::abort);
     leave(0)
 }

@@ -58,7 +58,8 @@ pub async fn run(
     receiver: Arc<dyn Receiver>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
-    let door = Arc::new(Door { settings, receiver, large: Semaphore::new(LARGE_BODIES), quiet: Quiet::start() });
+    let (quiet, _teller) = Quiet::start();
+    let door = Arc::new(Door { settings, receiver, large: Semaphore::new(LARGE_BODIES), quiet });
     let at_webhook = Arc::clone(&door);
     let webhook = warp::path::full()
         .and_then(move |path: warp::path::FullPath| {

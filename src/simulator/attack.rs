@@ -76,6 +76,8 @@ const SLOW_AT_ONCE: usize = 40;
 /// Where strangers would have the recorder connect to.
 const NOWHERE: &str = "ws://127.0.0.1:9/stranger";
 const PAUSE: Duration = Duration::from_millis(20);
+/// Whoever is in a crowd that had to go comes back after this.
+const PAUSE_IN_CROWD: Duration = Duration::from_secs(1);
 /// Where "without an end" ends.
 const HUGE_PIECE: usize = 64 << 10;
 const HUGE_PIECES: usize = 1024;
@@ -147,7 +149,7 @@ impl Scene {
     async fn go_on(self: Arc<Self>, attack: Attack, stranger: usize) {
         for number in stranger.. {
             self.attempt(attack, number).await;
-            sleep(PAUSE).await;
+            sleep(if attack == Attack::Flood { PAUSE_IN_CROWD } else { PAUSE }).await;
         }
     }
 

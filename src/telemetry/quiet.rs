@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 
 /// For so long after a line no other of its kind is written.
 pub const WINDOW: Duration = Duration::from_secs(60);
 /// How often counts are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The complaints of one door. What was counted is logged when it is dropped.
+/// The complaints of one door.
 #[derive(Debug, Default)]
 pub struct Quiet {
     kinds: Mutex<HashMap<&'static str, Repeats>>,
@@ -24,18 +25,17 @@ struct Repeats {
 }
 
 impl Quiet {
-    /// Needs a runtime, in which counts are told for as long as the door is there.
-    pub fn start() -> Arc<Self> {
+    /// Needs a runtime, in which counts are told until the teller is dropped; then what is left is told.
+    pub fn start() -> (Arc<Self>, Teller) {
         let quiet = Arc::new(Self::default());
-        let watched = Arc::downgrade(&quiet);
-        tokio::spawn(async move {
-            while let Some(quiet) = watched.upgrade() {
-                quiet.told(Instant::now()).into_iter().for_each(tell);
-                drop(quiet);
+        let watched = Arc::clone(&quiet);
+        let looking = tokio::spawn(async move {
+            loop {
                 tokio::time::sleep(LOOK).await;
+                watched.told(Instant::now(), WINDOW).into_iter().for_each(tell);
             }
         });
-        quiet
+        (Arc::clone(&quiet), Teller { quiet, looking })
     }
 
     /// Logs it, unless it has been logged of this kind a moment ago. There are few kinds: none is made of what came in.
@@ -60,11 +60,11 @@ impl Quiet {
     }
 
     /// What has to be said now. A kind that was quiet for a window is forgotten.
-    fn told(&self, now: Instant) -> Vec<(&'static str, u64)> {
+    fn told(&self, now: Instant, window: Duration) -> Vec<(&'static str, u64)> {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         let mut told = Vec::new();
         kinds.retain(|kind, repeats| {
-            if now.saturating_duration_since(repeats.since) < WINDOW {
+            if now.saturating_duration_since(repeats.since) < window {
                 return true;
             }
             let times = std::mem::take(&mut repeats.times);
@@ -78,10 +78,17 @@ impl Quiet {
     }
 }
 
-impl Drop for Quiet {
+/// Tells what was counted.
+#[derive(Debug)]
+pub struct Teller {
+    quiet: Arc<Quiet>,
+    looking: JoinHandle<()>,
+}
+
+impl Drop for Teller {
     fn drop(&mut self) {
-        let kinds = self.kinds.get_mut().unwrap_or_else(PoisonError::into_inner);
-        kinds.drain().filter(|(_, repeats)| repeats.times > 0).for_each(|(kind, repeats)| tell((kind, repeats.times)));
+        self.looking.abort();
+        self.quiet.told(Instant::now(), Duration::ZERO).into_iter().for_each(tell);
     }
 }
 
@@ -99,12 +106,12 @@ mod tests {
         assert!(quiet.is_first("forged", start));
         assert_eq!((0..1000).filter(|_| quiet.is_first("forged", start)).count(), 0);
         assert!(quiet.is_first("stale", start), "another kind");
-        assert_eq!(quiet.told(start + WINDOW / 2), []);
-        assert_eq!(quiet.told(start + WINDOW), [("forged", 1000)]);
+        assert_eq!(quiet.told(start + WINDOW / 2, WINDOW), []);
+        assert_eq!(quiet.told(start + WINDOW, WINDOW), [("forged", 1000)]);
         assert!(!quiet.is_first("forged", start + WINDOW), "it goes on");
         assert!(quiet.is_first("stale", start + WINDOW), "it had not been heard of for a minute");
-        assert_eq!(quiet.told(start + WINDOW * 2), [("forged", 1)]);
-        assert_eq!(quiet.told(start + WINDOW * 3), []);
+        assert_eq!(quiet.told(start + WINDOW * 2, WINDOW), [("forged", 1)]);
+        assert_eq!(quiet.told(start + WINDOW * 3, WINDOW), []);
         assert!(quiet.is_first("forged", start + WINDOW * 3));
     }
 }
