@@ -3,9 +3,11 @@
 //! A variable that is empty counts as absent. A secret may be given as a file: `ZOOM_CLIENT_SECRET_FILE` and so on.
 
 mod env;
+mod events;
 mod rest;
 
 pub use env::{Mistakes, Secret};
+pub use events::EventsConfig;
 pub use rest::{RestConfig, RestartPolicy};
 
 use crate::output::Template;
@@ -78,8 +80,10 @@ pub struct Config {
     pub app: Credentials,
     /// Of the Video SDK app.
     pub video_sdk: Option<Credentials>,
-    /// Signs webhooks.
-    pub secret_token: Secret,
+    /// Signs webhooks; without it none are taken.
+    pub secret_token: Option<Secret>,
+    /// The event WebSocket, if events come by it.
+    pub events: Option<EventsConfig>,
     /// Where sockets may be opened.
     pub allowed_hosts: AllowedHosts,
     /// Whether webhooks without a signature are taken.
@@ -192,21 +196,14 @@ impl Config {
         let mut env = Env::new(env);
         let app = env.app();
         let video_sdk = env.video_sdk();
-        let secret_token = env.secret(&[
-            "ZOOM_SECRET_TOKEN",
-            "WEBHOOK_SECRET_TOKEN",
-            "ZM_RTMS_WEBHOOK_SECRET",
-            "ZOOM_WEBHOOK_SECRET",
-            "ZOOM_WEBHOOK_SECRET_TOKEN",
-        ]);
-        if secret_token.is_none() {
-            env.mistake("ZOOM_SECRET_TOKEN", "is required: the Secret Token of the Zoom app, from its page Access");
-        }
+        let secret_token = env.secret_token();
         let host = env.parsed("HOST", "an IP address", IpAddr::from([0, 0, 0, 0]));
         let port = env.parsed("PORT", "a port number", 3000);
         let allowed_hosts = env.allowed_hosts();
+        let rest = RestConfig::read(&mut env, app.as_ref(), video_sdk.as_ref(), &allowed_hosts);
         let config = Self {
-            rest: RestConfig::read(&mut env, app.as_ref(), video_sdk.as_ref(), &allowed_hosts),
+            events: env.events(app.as_ref(), &rest, &allowed_hosts),
+            rest,
             restart: env.choice(
                 "ZOOM_RESTART",
                 &[("auto", RestartPolicy::Auto), ("on", RestartPolicy::On), ("off", RestartPolicy::Off)],
@@ -230,9 +227,9 @@ impl Config {
             shutdown_grace: env.seconds("SHUTDOWN_GRACE", Duration::from_secs(25)),
             catalogue: env.choice("CATALOGUE", &[("true", true), ("false", false)]),
             log_format: env.choice("LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
-            // Both were found missing if they are.
+            // It was found missing if it is.
             app: app.unwrap_or_else(|| Credentials { id: String::new(), secret: Secret::new("") }),
-            secret_token: secret_token.unwrap_or_else(|| Secret::new("")),
+            secret_token,
         };
         env.checked(config)
     }
@@ -383,7 +380,7 @@ mod tests {
           ZOOM_CLIENT_SECRET_FILE names /nonexistent, which cannot be read: No such file or directory (os error 2)
           ZOOM_CLIENT_ID is required: the client id of the Zoom app, from its page App Credentials
           ZOOM_VIDEO_SDK_KEY is used together with ZOOM_VIDEO_SDK_SECRET; one of them is not set
-          ZOOM_SECRET_TOKEN is required: the Secret Token of the Zoom app, from its page Access
+          ZOOM_SECRET_TOKEN is required: the Secret Token of the Zoom app, from its page Access (or ZOOM_SUBSCRIPTION_ID, for events without webhooks)
           PORT is "http"; expected a port number
           WEBHOOK_PATH is "webhook"; expected a path such as /webhook
           SPOOL_MIN_FREE is "lots"; expected a size such as 5GiB
@@ -421,6 +418,6 @@ mod tests {
             ("ZM_RTMS_WEBHOOK_SECRET", "quiet"),
         ])
         .unwrap();
-        assert_eq!((config.app.secret.expose(), config.secret_token.expose()), ("hush", "quiet"));
+        assert_eq!((config.app.secret.expose(), config.secret_token.unwrap().expose()), ("hush", "quiet"));
     }
 }

@@ -56,6 +56,7 @@ pub mod catalogue;
 pub mod clock;
 pub mod config;
 pub mod container;
+pub mod dial;
 pub mod events;
 pub mod ffmpeg;
 pub mod ids;

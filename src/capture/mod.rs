@@ -6,9 +6,8 @@
 mod log;
 mod socket;
 
-pub use socket::Dialer;
-
 use crate::clock;
+use crate::dial::Dialer;
 use crate::journal::{Journal, Note};
 use crate::protocol::link::{Ended, Input, Link, Now, Output, Report, RunId};
 use crate::protocol::message::{self, Medium};
@@ -64,7 +63,7 @@ pub async fn run(
     loop {
         while let Some(output) = link.poll() {
             match output {
-                Output::Dial(run, url) => dialling.push(async move { (run, dialer.dial(run.conn, &url).await) }),
+                Output::Dial(run, url) => dialling.push(async move { (run, run.conn.dial(dialer, &url).await) }),
                 Output::Send(run, text) => {
                     if let Err(because) = sockets.send(run, text).await {
                         sockets.drop_socket(run);

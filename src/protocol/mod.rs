@@ -1,5 +1,5 @@
 //! What Zoom says and expects, without any input or output: signatures, webhook events, socket messages and the
-//! connection state machine.
+//! state machines of connections.
 //!
 //! Wire names and numbers exist only here. The rules for a tolerant client are kept in one place each: unknown
 //! fields, types and values are passed over; ids and numbers are read from strings too; a status is good or bad by
@@ -15,5 +15,6 @@ pub mod link;
 pub mod message;
 pub mod server_urls;
 pub mod signature;
+pub mod subscription;
 mod tolerant;
 pub mod transcript;

@@ -19,9 +19,9 @@ mod withdraw;
 
 pub use stream::Published;
 
-use crate::capture::Dialer;
 use crate::clock;
 use crate::config::{Config, Credentials, RestConfig, Shutdown};
+use crate::dial::Dialer;
 use crate::ids::{Product, RecordingId, StreamId};
 use crate::journal::Disk;
 use crate::protocol::event::Event;

@@ -1,7 +1,9 @@
 //! The command line of `rtms-recorder simulate`.
 
 use super::script::{self, Cut, Size, Span};
-use super::{Binary, Credentials, Duplicates, Error, Progress, Quirks, Rest, Script, Settings, Summary, Webhooks};
+use super::{
+    Binary, Credentials, Duplicates, Error, Events, Progress, Quirks, Rest, Script, Settings, Summary, Webhooks,
+};
 use crate::ids::{Product, parse_product};
 use crate::protocol::message::Medium;
 use std::net::SocketAddr;
@@ -85,6 +87,19 @@ pub struct Args {
     /// How long a meeting goes on after its stream has ended, unless with reason 6
     #[arg(long, value_name = "TIME", default_value = "30", value_parser = script::parse_duration, help_heading = "REST")]
     pub rest_wait: Duration,
+
+    /// Send events over an event WebSocket, to whoever opens it with this subscription id, in place of webhooks
+    #[arg(long, value_name = "SUBSCRIPTION_ID", requires = "rest", help_heading = "Event WebSocket")]
+    pub events: Option<String>,
+    /// Post webhooks, too
+    #[arg(long, requires = "events", help_heading = "Event WebSocket")]
+    pub webhooks_too: bool,
+    /// Refuse the first connections as if their tokens were not good
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "events", help_heading = "Event WebSocket")]
+    pub refuse_events: u32,
+    /// Cut the event WebSocket; repeatable
+    #[arg(long, value_name = "TIME", value_parser = script::parse_ms, requires = "events", help_heading = "Event WebSocket")]
+    pub cut_events: Vec<i64>,
 
     /// Nobody's camera is on; repeatable
     #[arg(long, value_name = "SPAN", value_parser = script::parse_span, help_heading = "The script")]
@@ -223,6 +238,7 @@ impl Args {
                 share: args.share,
                 cuts: args.cut,
                 cut_silently: args.cut_silently,
+                events_cut_ms: args.cut_events,
                 failover_ms: args.failover,
                 interrupted_ms: args.interrupted,
                 size_changes: args.size_change,
@@ -233,6 +249,11 @@ impl Args {
                 failures: args.rest_fail,
                 token_life: args.rest_token_life,
                 wait: args.rest_wait,
+            }),
+            events: args.events.map(|id| Events {
+                webhooks_too: args.webhooks_too,
+                refusals: args.refuse_events,
+                ..Events::new(id)
             }),
             duplicates: args.duplicates,
             binary: args.binary,

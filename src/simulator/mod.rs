@@ -20,6 +20,7 @@
 mod args;
 mod clock;
 mod driver;
+mod events;
 mod feed;
 mod frames;
 mod material;
@@ -40,6 +41,7 @@ mod text;
 mod webhooks;
 
 pub use args::{Args, command};
+pub use events::{Events, EventsSummary};
 pub use progress::Progress;
 pub use rest::Rest;
 pub use script::{Cut, Script, Size, Span, Target};
@@ -190,6 +192,8 @@ pub struct Settings {
     pub stop_reason: i64,
     /// The REST side, if there is to be one.
     pub rest: Option<Rest>,
+    /// The event WebSocket, if there is to be one.
+    pub events: Option<Events>,
     /// What becomes of second connections.
     pub duplicates: Duplicates,
     /// In which frames JSON is sent.
@@ -228,6 +232,7 @@ impl Settings {
             script: Script::default(),
             stop_reason: 6,
             rest: None,
+            events: None,
             duplicates: Duplicates::default(),
             binary: Binary::default(),
             keepalive: Duration::from_secs(10),
@@ -290,11 +295,16 @@ pub async fn run(settings: Settings, progress: Progress) -> Result<Summary, Erro
     check(&settings)?;
     let settings = Arc::new(settings);
     let material = Arc::new(material::Material::prepare(&settings, &progress).await?);
-    let server = server::Server::bind(&settings, &progress).await?;
-    let mut desk = rest::Desk::open(&settings, server.registry(), &progress).await?;
-    let hooks = Arc::new(webhooks::Hooks::new(&settings, &progress)?);
+    let tokens = rest::Tokens::default();
+    let hub = events::Hub::new(&settings, tokens.clone(), &progress);
+    let server = server::Server::bind(&settings, hub.clone(), &progress).await?;
+    let mut desk = rest::Desk::open(&settings, server.registry(), tokens, &progress).await?;
+    let hooks = Arc::new(webhooks::Hooks::new(&settings, hub.clone(), &progress)?);
     if settings.webhooks.validate {
         hooks.validate().await?;
+    }
+    if let Some(hub) = &hub {
+        hub.wait().await?;
     }
     let mut drivers = tokio::task::JoinSet::new();
     for index in 0..settings.meetings {
@@ -337,7 +347,7 @@ pub async fn run(settings: Settings, progress: Progress) -> Result<Summary, Erro
         Some(desk) => desk.close().await,
         None => Vec::new(),
     };
-    Ok(Summary { meetings, rest })
+    Ok(Summary { meetings, rest, events: hub.map(|hub| hub.summary()) })
 }
 
 fn check(settings: &Settings) -> Result<(), Error> {
@@ -359,6 +369,9 @@ fn check(settings: &Settings) -> Result<(), Error> {
     }
     if settings.keepalive.is_zero() {
         return wrong("--keepalive has to be above 0");
+    }
+    if settings.events.is_some() && settings.rest.is_none() {
+        return wrong("--events needs --rest, which gives the tokens");
     }
     if reqwest::Url::parse(&settings.webhooks.to).is_err() {
         return wrong("--to has to be the recorder's webhook, for example http://127.0.0.1:3000/webhook");

@@ -1,5 +1,6 @@
 //! What was sent, exactly: the other half of every measurement of a recorder.
 
+use super::events::EventsSummary;
 use crate::protocol::message::Medium;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -13,6 +14,9 @@ pub struct Summary {
     /// Calls of the REST API.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rest: Vec<RestCall>,
+    /// What went over the event WebSocket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<EventsSummary>,
 }
 
 /// One call of the REST API.
