@@ -7,7 +7,7 @@ mod events;
 mod rest;
 
 pub use env::{Mistakes, Secret};
-pub use events::EventsConfig;
+pub use events::{CloudPolicy, EventsConfig};
 pub use rest::{RestConfig, RestartPolicy};
 
 use crate::output::Template;
@@ -110,6 +110,8 @@ pub struct Config {
     pub rest: RestConfig,
     /// When a stream that ended in trouble is started again.
     pub restart: RestartPolicy,
+    /// What becomes of cloud recordings.
+    pub cloud_recordings: CloudPolicy,
     /// What becomes of streams that run when the process is told to stop.
     pub shutdown: Shutdown,
     /// How long that may take.
@@ -208,6 +210,8 @@ impl Config {
                 "ZOOM_RESTART",
                 &[("auto", RestartPolicy::Auto), ("on", RestartPolicy::On), ("off", RestartPolicy::Off)],
             ),
+            cloud_recordings: env
+                .choice("CLOUD_RECORDINGS", &[("import", CloudPolicy::Import), ("ignore", CloudPolicy::Ignore)]),
             video_sdk,
             allowed_hosts,
             allow_unsigned: env.choice("ZOOM_ALLOW_UNSIGNED", &[("false", false), ("true", true)]),

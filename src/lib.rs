@@ -54,6 +54,7 @@
 pub mod capture;
 pub mod catalogue;
 pub mod clock;
+pub mod cloud;
 pub mod config;
 pub mod container;
 pub mod dial;

@@ -14,6 +14,15 @@ pub struct EventsConfig {
     pub token: RestConfig,
 }
 
+/// What becomes of cloud recordings that events tell of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloudPolicy {
+    /// Their files are imported.
+    Import,
+    /// They are passed over.
+    Ignore,
+}
+
 /// Zoom's own.
 const ADDRESS: &str = "wss://ws.zoom.us/ws";
 

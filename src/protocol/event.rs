@@ -3,6 +3,7 @@
 //! Fields are looked for in `payload` first, then in `payload.object`: all raw logs show the flat form, some of
 //! Zoom's texts the nested one.
 
+use super::cloud::{self, CloudRecording};
 use super::server_urls;
 use super::tolerant::as_int;
 use crate::ids::{MeetingId, Product, StreamId};
@@ -69,6 +70,8 @@ pub enum Event {
         /// When Zoom says it happened, in Unix ms.
         event_ts: i64,
     },
+    /// Files of a cloud recording are ready.
+    Cloud(Box<CloudRecording>),
     /// A user or account removed the app.
     Deauthorized {
         /// Whose, if Zoom says so.
@@ -126,6 +129,9 @@ impl Event {
         if name == "app_deauthorized" {
             return Ok(Self::Deauthorized { account_id: payload.text("account_id") });
         }
+        if cloud::is_event(name) {
+            return Ok(Self::Cloud(Box::new(cloud::parse(&body, &payload, event_ts)?)));
+        }
         let Some((product, what)) = product_and_verb(name) else {
             return Ok(Self::Other { name: name.chars().take(80).collect() });
         };
@@ -179,13 +185,14 @@ fn product_and_verb(name: &str) -> Option<(Product, Verb)> {
     Some((product, verb))
 }
 
-struct Payload<'a> {
+/// Where an event's fields are.
+pub(super) struct Payload<'a> {
     name: &'a str,
     value: &'a Value,
 }
 
 impl<'a> Payload<'a> {
-    fn find(&self, keys: &[&str]) -> Option<&'a Value> {
+    pub(super) fn find(&self, keys: &[&str]) -> Option<&'a Value> {
         let object = self.value.get("object");
         [Some(self.value), object]
             .into_iter()
@@ -193,7 +200,7 @@ impl<'a> Payload<'a> {
             .find_map(|place| keys.iter().find_map(|key| place.get(*key)).filter(|value| !value.is_null()))
     }
 
-    fn text(&self, key: &str) -> Option<String> {
+    pub(super) fn text(&self, key: &str) -> Option<String> {
         match self.find(&[key])? {
             Value::String(text) if !text.is_empty() => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
@@ -201,7 +208,7 @@ impl<'a> Payload<'a> {
         }
     }
 
-    fn required(&self, field: &'static str) -> Result<String, Error> {
+    pub(super) fn required(&self, field: &'static str) -> Result<String, Error> {
         self.text(field).ok_or_else(|| self.missing(field))
     }
 

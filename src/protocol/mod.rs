@@ -8,6 +8,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod chat;
+pub mod cloud;
 pub mod event;
 mod fields;
 pub mod happening;

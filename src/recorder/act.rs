@@ -45,6 +45,7 @@ impl Recorder {
                 self.interrupted(&stream.stream_id, event_ts, &delivery).await;
                 Ok(())
             }
+            Event::Cloud(recording) => self.cloud_recording(*recording, &delivery).await,
             Event::Deauthorized { account_id } => {
                 self.deauthorized(account_id, delivery.received_ms);
                 Ok(())

@@ -11,6 +11,7 @@
 //! - Starting up finishes what an earlier run left.
 
 mod act;
+mod cloud;
 mod recording;
 mod restart;
 pub mod spool;
@@ -20,7 +21,7 @@ mod withdraw;
 pub use stream::Published;
 
 use crate::clock;
-use crate::config::{Config, Credentials, RestConfig, Shutdown};
+use crate::config::{CloudPolicy, Config, Credentials, RestConfig, Shutdown};
 use crate::dial::Dialer;
 use crate::ids::{Product, RecordingId, StreamId};
 use crate::journal::Disk;
@@ -75,6 +76,8 @@ pub struct Settings {
     pub render: render::Settings,
     /// By what streams are started again that ended in trouble; none if they are not.
     pub rest: Option<RestConfig>,
+    /// With what cloud recordings are imported; none if they are not.
+    pub cloud: Option<RestConfig>,
 }
 
 impl Settings {
@@ -94,6 +97,7 @@ impl Settings {
             timing: Timing::default(),
             render: render::Settings::from(&config.render),
             rest: config.restarts().then(|| config.rest.clone()),
+            cloud: (config.cloud_recordings == CloudPolicy::Import).then(|| config.rest.clone()),
         }
     }
 
@@ -122,6 +126,7 @@ struct Shared {
     uploader: Uploader,
     renders: Semaphore,
     restarts: Restarts,
+    cloud: Option<cloud::Cloud>,
     /// The state of a stream is held while an event about it is being made durable.
     streams: Mutex<HashMap<StreamId, Arc<tokio::sync::Mutex<Stream>>>>,
     tasks: TaskTracker,
@@ -163,10 +168,12 @@ impl Recorder {
         let left = spool.left()?;
         let folders = left.iter().map(|(Left::Unfinished(folder) | Left::Done(folder, _))| folder);
         let restarts = Restarts::new(settings.rest.clone(), settings.render.key_template.clone(), folders)?;
+        let cloud = cloud::Cloud::new(settings.cloud.clone(), &spool, &settings.allowed_hosts)?;
         let recorder = Self {
             shared: Arc::new(Shared {
                 settings,
                 spool,
+                cloud,
                 disk: Disk::start()?,
                 dialer,
                 ffmpeg,
@@ -185,6 +192,7 @@ impl Recorder {
         for left in left {
             recorder.pick_up(left, unfinished).await;
         }
+        recorder.resume_imports().await?;
         tokio::spawn(recorder.clone().forget_now_and_then());
         Ok(recorder)
     }
@@ -220,14 +228,15 @@ impl Recorder {
     ///
     /// # Errors
     /// When the spool cannot be listed.
-    pub async fn finished(&self) -> Result<Vec<RecordingId>, spool::Error> {
+    pub async fn finished(&self) -> Result<Vec<String>, spool::Error> {
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
         let unfinished = |left| match left {
-            Left::Unfinished(folder) => Some(folder.id().clone()),
-            Left::Done(folder, _) => folder.is_withdrawn().then(|| folder.id().clone()),
+            Left::Unfinished(folder) => Some(folder.id().to_string()),
+            Left::Done(folder, _) => folder.is_withdrawn().then(|| folder.id().to_string()),
         };
-        Ok(self.shared.spool.left()?.into_iter().filter_map(unfinished).collect())
+        let imports = self.shared.cloud.as_ref().map(cloud::Cloud::unfinished).transpose()?.unwrap_or_default();
+        Ok(self.shared.spool.left()?.into_iter().filter_map(unfinished).chain(imports).collect())
     }
 
     async fn pick_up(&self, left: Left, unfinished: Unfinished) {

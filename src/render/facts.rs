@@ -243,6 +243,7 @@ impl Facts {
             stream_id: started.stream.stream_id.clone(),
             product: started.stream.product,
             ids: ids(started),
+            source: None,
             previous: recording_id.previous(),
             continues: None,
             continued_by: None,

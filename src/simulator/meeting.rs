@@ -29,6 +29,9 @@ const NOTICED: Duration = Duration::from_secs(1);
 const SIGNALING_WINDOW: Duration = Duration::from_secs(60);
 const MEDIA_WINDOW: Duration = Duration::from_secs(65);
 
+/// The number of the first meeting.
+pub(super) const FIRST_NUMBER: u64 = 90_000_000_000;
+
 /// The stop reason of a meeting that is over.
 pub(super) const MEETING_ENDED: i64 = 6;
 
@@ -130,7 +133,7 @@ impl Meeting {
 
     /// The meeting's number.
     pub(super) fn number(&self) -> String {
-        (90_000_000_000_u64 + self.index as u64).to_string()
+        (FIRST_NUMBER + self.index as u64).to_string()
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

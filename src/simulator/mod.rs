@@ -19,6 +19,7 @@
 
 mod args;
 mod clock;
+mod cloud;
 mod driver;
 mod events;
 mod feed;
@@ -41,6 +42,7 @@ mod text;
 mod webhooks;
 
 pub use args::{Args, command};
+pub use cloud::{Cloud, Download};
 pub use events::{Events, EventsSummary};
 pub use progress::Progress;
 pub use rest::Rest;
@@ -194,6 +196,8 @@ pub struct Settings {
     pub rest: Option<Rest>,
     /// The event WebSocket, if there is to be one.
     pub events: Option<Events>,
+    /// The cloud recording that is told of at the end, if there is to be one.
+    pub cloud: Option<Cloud>,
     /// What becomes of second connections.
     pub duplicates: Duplicates,
     /// In which frames JSON is sent.
@@ -233,6 +237,7 @@ impl Settings {
             stop_reason: 6,
             rest: None,
             events: None,
+            cloud: None,
             duplicates: Duplicates::default(),
             binary: Binary::default(),
             keepalive: Duration::from_secs(10),
@@ -298,6 +303,7 @@ pub async fn run(settings: Settings, progress: Progress) -> Result<Summary, Erro
     let tokens = rest::Tokens::default();
     let hub = events::Hub::new(&settings, tokens.clone(), &progress);
     let server = server::Server::bind(&settings, hub.clone(), &progress).await?;
+    let host = cloud::Host::open(&settings, tokens.clone(), &progress).await?;
     let mut desk = rest::Desk::open(&settings, server.registry(), tokens, &progress).await?;
     let hooks = Arc::new(webhooks::Hooks::new(&settings, hub.clone(), &progress)?);
     if settings.webhooks.validate {
@@ -307,7 +313,8 @@ pub async fn run(settings: Settings, progress: Progress) -> Result<Summary, Erro
         hub.wait().await?;
     }
     let mut drivers = tokio::task::JoinSet::new();
-    for index in 0..settings.meetings {
+    let streams = if host.as_ref().is_some_and(cloud::Host::alone) { 0 } else { settings.meetings };
+    for index in 0..streams {
         let meeting = meeting::Meeting::new(index, &settings, &material, &server, &progress);
         if let Some(desk) = &desk {
             desk.add(&meeting);
@@ -336,6 +343,13 @@ pub async fn run(settings: Settings, progress: Progress) -> Result<Summary, Erro
             () = tokio::time::sleep(patience), if drivers.is_empty() => break,
         }
     }
+    if let Some(host) = &host {
+        // Zoom's number of a meeting, and an instance of it.
+        let uuid = meetings
+            .first()
+            .map_or_else(|| uuid::Uuid::new_v4().to_string(), |m: &MeetingSummary| m.meeting_id.clone());
+        host.play(&uuid, meeting::FIRST_NUMBER, &hooks).await?;
+    }
     progress.end();
     meetings.sort_by_key(|m| (m.index, m.start_ms));
     if let Some(error) = meetings.first().and_then(|m| m.error.clone())
@@ -347,7 +361,12 @@ pub async fn run(settings: Settings, progress: Progress) -> Result<Summary, Erro
         Some(desk) => desk.close().await,
         None => Vec::new(),
     };
-    Ok(Summary { meetings, rest, events: hub.map(|hub| hub.summary()) })
+    Ok(Summary {
+        meetings,
+        rest,
+        events: hub.map(|hub| hub.summary()),
+        downloads: host.map(|host| host.downloads()).unwrap_or_default(),
+    })
 }
 
 fn check(settings: &Settings) -> Result<(), Error> {

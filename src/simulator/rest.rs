@@ -82,7 +82,7 @@ impl Tokens {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn give(&self, life: Duration) -> String {
+    pub(super) fn give(&self, life: Duration) -> String {
         let token = uuid::Uuid::new_v4().simple().to_string();
         self.all().insert(token.clone(), Instant::now() + life);
         token
