@@ -264,7 +264,7 @@ mod tests {
         insta::assert_snapshot!(names.join("\n"), @r"
         cloud/shared_screen_with_speaker_view-ca978112.mp4 video/mp4
         cloud/shared_screen_with_speaker_view-3e23e816.mp4 video/mp4
-        cloud/______x-1c2a5c4b4f9f3a4c-ca978112.html application/octet-stream
+        cloud/______x-9cdf6a50100a862e-ca978112.html application/octet-stream
         cloud/chat_file-ca978112.bin application/octet-stream
         cloud/participants/Audio-only-Ada-Lovelace-ca978112.m4a audio/mp4
         cloud/participants/ca978112.m4a audio/mp4

@@ -192,7 +192,7 @@ impl Recorder {
         for left in left {
             recorder.pick_up(left, unfinished).await;
         }
-        recorder.resume_imports().await?;
+        recorder.resume_imports(unfinished).await?;
         tokio::spawn(recorder.clone().forget_now_and_then());
         Ok(recorder)
     }
@@ -284,7 +284,11 @@ impl Recorder {
         let cancel = self.shared.cancel.clone();
         while cancel.run_until_cancelled(tokio::time::sleep(FORGET_EVERY)).await.is_some() {
             let shared = Arc::clone(&self.shared);
-            let forgotten = blocking(move || shared.spool.forget()).await;
+            let forgotten = blocking(move || {
+                shared.spool.forget()?;
+                shared.cloud.as_ref().map_or(Ok(()), cloud::Cloud::forget)
+            })
+            .await;
             if let Err(err) = forgotten {
                 tracing::warn!(err = %err, "what is over cannot be removed from the spool");
             }

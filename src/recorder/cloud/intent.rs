@@ -98,22 +98,34 @@ impl Imports {
         Folder(self.0.join(format!("{stream_id}-{hash}")))
     }
 
-    /// What earlier runs left. What is remembered for long enough is removed, and what no event was answered for.
-    pub(super) fn left(&self) -> Result<Vec<Left>, Error> {
+    fn folders(&self) -> Result<Vec<Folder>, Error> {
         let entries = match fs::read_dir(&self.0) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(failed("listing", &self.0))?,
         };
+        entries.map(|entry| Ok(Folder(entry.map_err(failed("listing", &self.0))?.path()))).collect()
+    }
+
+    /// Removes what was imported longer than [`REMEMBER`] ago.
+    pub(super) fn forget(&self) -> Result<(), Error> {
+        let is_old = |done: Done| clock::unix_ms().saturating_sub(done.at_ms) > REMEMBER.as_millis() as i64;
+        let mut old = self.folders()?;
+        old.retain(|folder| !folder.0.join(INTENT).exists() && folder.read(DONE).is_some_and(is_old));
+        old.iter().try_for_each(Folder::remove)
+    }
+
+    /// What earlier runs left. What is remembered for long enough is removed, and what no event was answered for. Not while events
+    /// are taken.
+    pub(super) fn left(&self) -> Result<Vec<Left>, Error> {
+        self.forget()?;
         let mut left = Vec::new();
-        for entry in entries {
-            let folder = Folder(entry.map_err(failed("listing", &self.0))?.path());
-            match (folder.read::<Done>(DONE), folder.read::<Intent>(INTENT)) {
-                (Some(done), _) if clock::unix_ms() - done.at_ms > REMEMBER.as_millis() as i64 => folder.remove()?,
-                (Some(done), _) => {
-                    folder.tidy()?;
+        for folder in self.folders()? {
+            match (folder.read::<Intent>(INTENT), folder.read::<Done>(DONE)) {
+                (Some(intent), _) => left.push(Left::Unfinished(folder, intent)),
+                (None, Some(done)) => {
+                    folder.clear()?;
                     left.push(Left::Done(done));
                 }
-                (None, Some(intent)) => left.push(Left::Unfinished(folder, intent)),
                 (None, None) if folder.0.join(INTENT).exists() => {
                     tracing::error!(dir = %folder.0.display(), "the intent of an import cannot be read; it is left alone");
                 }
@@ -144,17 +156,19 @@ impl Folder {
         self.write(INTENT, &serde_json::to_vec(intent).expect("plain values are JSON"))
     }
 
-    /// Marks it as over and removes all else.
+    /// Marks it as over. It takes no time, whatever [`Folder::clear`] has to remove.
     pub(super) fn finish(&self, done: &Done) -> Result<(), Error> {
         self.write(DONE, &serde_json::to_vec(done).expect("plain values are JSON"))?;
-        self.tidy()
+        let intent = self.0.join(INTENT);
+        fs::remove_file(&intent).map_err(failed("removing", &intent))
     }
 
-    fn tidy(&self) -> Result<(), Error> {
+    /// Removes all but the mark, and an intent that has come since.
+    pub(super) fn clear(&self) -> Result<(), Error> {
         for entry in fs::read_dir(&self.0).map_err(failed("listing", &self.0))? {
             let path = entry.map_err(failed("listing", &self.0))?.path();
             let removed = match path.file_name() {
-                Some(name) if name == DONE => Ok(()),
+                Some(name) if name == DONE || name == INTENT => Ok(()),
                 _ if path.is_dir() => fs::remove_dir_all(&path),
                 _ => fs::remove_file(&path),
             };
@@ -216,6 +230,11 @@ mod tests {
         over.keep(&intent(&["c"])).unwrap();
         let done = |at_ms| Done { stream_id: stream_id.clone(), ordinal: 2, files: vec!["c".into()], at_ms };
         over.finish(&done(clock::unix_ms())).unwrap();
+        over.clear().unwrap();
+        // Killed between the two steps of that, it is gone on with.
+        let halfway = imports.folder(&stream_id, &["e".into()]);
+        halfway.keep(&intent(&["e"])).unwrap();
+        halfway.write(DONE, b"{}").unwrap();
         let old = imports.folder(&stream_id, &["d".into()]);
         old.keep(&intent(&["d"])).unwrap();
         old.finish(&done(0)).unwrap();
@@ -231,8 +250,8 @@ mod tests {
             })
             .collect();
         found.sort();
-        assert_eq!(found, [r#"done ["c"]"#, r#"unfinished ["a", "b"]"#]);
-        assert_eq!(fs::read_dir(tmp.path().join(".cloud")).unwrap().count(), 2);
+        assert_eq!(found, [r#"done ["c"]"#, r#"unfinished ["a", "b"]"#, r#"unfinished ["e"]"#]);
+        assert_eq!(fs::read_dir(tmp.path().join(".cloud")).unwrap().count(), 3);
         assert!(folder.file("x.part").exists());
     }
 }

@@ -13,7 +13,7 @@ mod plan;
 mod run;
 
 use super::spool::Spool;
-use super::{Recorder, Shared};
+use super::{Recorder, Shared, Unfinished};
 use crate::cloud::Downloader;
 use crate::config::RestConfig;
 use crate::events::{Delivery, NotTaken};
@@ -22,6 +22,7 @@ use crate::protocol::cloud::CloudRecording;
 use crate::protocol::server_urls::AllowedHosts;
 use crate::rest;
 use intent::{Done, Folder, Imports, Intent, Left, stream_id};
+use run::Patience;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -69,6 +70,11 @@ impl Cloud {
         }))
     }
 
+    /// Removes from the spool what was imported long ago.
+    pub(super) fn forget(&self) -> Result<(), super::spool::Error> {
+        self.imports.forget()
+    }
+
     /// The imports that are not over, by their paths in the spool.
     pub(super) fn unfinished(&self) -> Result<Vec<String>, super::spool::Error> {
         let left = self.imports.left()?.into_iter().filter_map(|left| match left {
@@ -80,8 +86,12 @@ impl Cloud {
 }
 
 impl Recorder {
-    /// Goes on with what an earlier run left.
-    pub(super) async fn resume_imports(&self) -> Result<(), super::spool::Error> {
+    /// Goes on with what an earlier run left. If all is to end, what cannot be fetched is not waited for.
+    pub(super) async fn resume_imports(&self, unfinished: Unfinished) -> Result<(), super::spool::Error> {
+        let patience = match unfinished {
+            Unfinished::Join => Patience::Long,
+            Unfinished::End => Patience::Short,
+        };
         let Some(cloud) = &self.shared.cloud else { return Ok(()) };
         let mut known = cloud.known.lock().await;
         let left = cloud.imports.left()?;
@@ -111,7 +121,7 @@ impl Recorder {
         for (folder, intent, recording) in unfinished {
             tracing::info!(import = folder.name(), "going on with the import of a cloud recording");
             let known = known.entry(stream_id(&recording)).or_default();
-            self.spawn_import(known, folder, intent);
+            self.spawn_import(known, folder, intent, patience);
         }
         Ok(())
     }
@@ -149,7 +159,7 @@ impl Recorder {
             files = intent.files.len(),
             "a cloud recording is ready; importing it"
         );
-        self.spawn_import(known, folder, intent);
+        self.spawn_import(known, folder, intent, Patience::Long);
         Ok(())
     }
 
@@ -174,7 +184,7 @@ impl Recorder {
         Ok(())
     }
 
-    fn spawn_import(&self, known: &mut Known, folder: Folder, intent: Intent) {
+    fn spawn_import(&self, known: &mut Known, folder: Folder, intent: Intent, patience: Patience) {
         let (news, receiver) = watch::channel(Arc::new(intent));
         known.live.insert(folder.clone(), news.clone());
         let span = tracing::info_span!("import", id = folder.name());
@@ -182,7 +192,9 @@ impl Recorder {
         let cancel = shared.cancel.clone();
         let work = async move {
             // What is not done is left to the next start.
-            cancel.run_until_cancelled(Box::pin(run::Import { shared: &shared, folder, news, receiver }.run())).await;
+            cancel
+                .run_until_cancelled(Box::pin(run::Import { shared: &shared, folder, patience, news, receiver }.run()))
+                .await;
         };
         self.shared.tasks.spawn(work.instrument(span));
     }

@@ -1,6 +1,7 @@
 //! One import: settle its place, fetch its files, publish, forget.
 
 use super::super::Shared;
+use super::super::spool::Error as SpoolError;
 use super::intent::{Done, Folder, Intent, stream_id};
 use super::{Cloud, keep, plan};
 use crate::clock;
@@ -35,8 +36,29 @@ const SIZE_TRIES: u32 = 3;
 pub(super) struct Import<'a> {
     pub(super) shared: &'a Shared,
     pub(super) folder: Folder,
+    pub(super) patience: Patience,
     pub(super) news: watch::Sender<Arc<Intent>>,
     pub(super) receiver: watch::Receiver<Arc<Intent>>,
+}
+
+/// How long a file is waited for that cannot be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as it may come.
+    Long,
+    /// Some attempts; then it is left to a later start.
+    Short,
+}
+
+/// Attempts at a file if there is little patience.
+const FEW: usize = 3;
+
+/// Why a file was not fetched.
+enum Lost {
+    /// It is left out.
+    LeftOut(String),
+    /// It is left to a later start.
+    Later,
 }
 
 impl Import<'_> {
@@ -45,8 +67,14 @@ impl Import<'_> {
         let Some(ordinal) = self.settle().await else { return };
         let intent = self.intent();
         let fetched = join_all(intent.files.iter().map(|id| self.fetch(id))).await;
-        let missing: HashMap<String, String> =
-            intent.files.iter().cloned().zip(fetched).filter_map(|(id, got)| Some((id, got.err()?))).collect();
+        let mut missing = HashMap::new();
+        for (id, fetched) in intent.files.iter().zip(fetched) {
+            match fetched {
+                Ok(()) => {}
+                Err(Lost::LeftOut(why)) => drop(missing.insert(id.clone(), why)),
+                Err(Lost::Later) => return,
+            }
+        }
         // It may have been told again meanwhile; what it says besides addresses is the same.
         let (intent, Some(recording)) = (self.intent(), self.recording()) else { return };
         let doubts = self.doubts(&recording, &intent, &missing).await;
@@ -120,6 +148,7 @@ impl Import<'_> {
         let files: Vec<String> = intent.files.iter().filter(|id| !there.contains(*id)).cloned().collect();
         if files.is_empty() {
             tracing::info!("the bucket has this cloud recording already");
+            known.live.remove(&self.folder);
             let done = Done {
                 stream_id: super::stream_id(&recording),
                 ordinal: 0,
@@ -162,8 +191,8 @@ impl Import<'_> {
         None
     }
 
-    /// Fetches a file, however often it takes. The error says why it cannot be had.
-    async fn fetch(&self, id: &str) -> Result<(), String> {
+    /// Fetches a file, however often it takes.
+    async fn fetch(&self, id: &str) -> Result<(), Lost> {
         let mut news = self.receiver.clone();
         let mut token = Token::default();
         let mut part = None;
@@ -173,7 +202,7 @@ impl Import<'_> {
             let recording = intent.recording();
             let file = recording.as_ref().and_then(|recording| recording.files.iter().find(|file| file.id == id));
             let (Some(recording), Some(file)) = (&recording, file) else {
-                return Err("the event does not tell of it any more".to_owned());
+                return Err(Lost::LeftOut("the event does not tell of it any more".to_owned()));
             };
             let place = self.folder.file(&plan::object(file).name());
             if tokio::fs::try_exists(&place).await.unwrap_or(false) {
@@ -198,6 +227,10 @@ impl Import<'_> {
                 }
                 Err(failure) => failure,
             };
+            if matches!(failure, Failure::Room(_)) {
+                // What the disk has of it, only the disk knows.
+                part = None;
+            }
             if token.is_worth_another(&failure) {
                 continue;
             }
@@ -206,7 +239,14 @@ impl Import<'_> {
             let why = failure.to_string();
             if told >= failure.worth_trying() {
                 tracing::error!(err = why, "a file of a cloud recording cannot be fetched; it is left out");
-                return Err(why);
+                return Err(Lost::LeftOut(why));
+            }
+            if self.patience == Patience::Short && attempt >= FEW {
+                tracing::error!(
+                    err = why,
+                    "a file of a cloud recording cannot be fetched now; that is left to a later start"
+                );
+                return Err(Lost::Later);
             }
             let delay = match &failure {
                 Failure::Passing { after: Some(after), .. } => (*after).min(LONGEST),
@@ -280,17 +320,24 @@ impl Import<'_> {
         missing: &HashMap<String, String>,
     ) {
         let stream_id = stream_id(recording);
+        let files = intent.files.iter().filter(|id| !missing.contains_key(*id)).cloned().collect();
         let mut known = self.cloud().known.lock().await;
         // What was left out is imported if Zoom tells of it again.
-        let known = known.entry(stream_id.clone()).or_default();
-        known.files.retain(|id| !missing.contains_key(id));
-        let files = intent.files.iter().filter(|id| !missing.contains_key(*id)).cloned().collect();
+        let this = known.entry(stream_id.clone()).or_default();
+        this.files.retain(|id| !missing.contains_key(id));
+        this.live.remove(&self.folder);
         self.mark(Done { stream_id, ordinal, files, at_ms: clock::unix_ms() }).await;
+        drop(known);
+        self.tidy(|folder| folder.clear()).await;
     }
 
     async fn mark(&self, done: Done) {
+        self.tidy(move |folder| folder.finish(&done)).await;
+    }
+
+    async fn tidy(&self, work: impl FnOnce(&Folder) -> Result<(), SpoolError> + Send + 'static) {
         let folder = self.folder.clone();
-        match tokio::task::spawn_blocking(move || folder.finish(&done)).await {
+        match tokio::task::spawn_blocking(move || work(&folder)).await {
             Ok(Ok(())) => {}
             Ok(Err(err)) => {
                 tracing::error!(err = %err, "imported, but the spool could not be tidied; it is tried again at the next start");
