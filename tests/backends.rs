@@ -12,6 +12,7 @@ use common::s3::{BUCKET, S3Server};
 use object_store::{Attribute, ObjectStoreExt};
 use rtms_recorder::store::{Attributes, Store};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,28 @@ async fn a_local_directory_conforms() {
     let store = open(&url, &[]);
     store.put_bytes("a/b", Bytes::from_static(b"x"), VIDEO).await.unwrap();
     assert_eq!(std::fs::read(directory.path().join("url/a/b")).unwrap(), b"x");
+}
+
+/// On the same file system a large file is not copied; from another one it is, and both can be overwritten.
+#[tokio::test]
+async fn large_files_are_linked_into_a_directory_if_they_can_be() {
+    let (spool, bucket) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    let store = open(bucket.path().to_str().unwrap(), &[]);
+    let object = bucket.path().join("folder/of one/video.mp4");
+    for (from, links) in [(spool.path(), 2), (elsewhere.path(), 1), (spool.path(), 2), (spool.path(), 2)] {
+        let bytes = content(20 * MIB + links);
+        let file = write(from, "video.mp4", &bytes);
+        for _ in 0..2 {
+            let stored = store.put_file("folder/of one/video.mp4", &file, VIDEO).await.unwrap();
+            assert_eq!(stored, store.read_back("folder/of one/video.mp4").await.unwrap());
+        }
+        assert_eq!(std::fs::metadata(&object).unwrap().nlink(), links as u64);
+        std::fs::remove_file(&file).unwrap();
+        assert!(std::fs::read(&object).unwrap() == bytes);
+        let names = std::fs::read_dir(object.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.collect::<Vec<_>>(), ["video.mp4"]);
+    }
 }
 
 #[tokio::test]

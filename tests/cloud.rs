@@ -232,17 +232,17 @@ async fn what_was_fetched_waits_for_the_bucket() {
     let mut home = Home::with_s3(address);
     home.set("ZOOM_OAUTH_URL", &format!("http://{}/oauth/token", zoom.rest));
     let recorder = home.start().await;
-    // Where it goes is settled with the bucket, so nothing is fetched before that.
-    let playing = tokio::spawn(play(zoom.recording(&recorder, |_| {})));
+    let summary = play(zoom.recording(&recorder, |_| {})).await;
     recorder.wait_for("an import waits for the bucket").await;
+    let whole = |file: &String| file.starts_with(".cloud/") && file.ends_with(".mp4");
+    until("the video is in the spool", || home.spool_files().iter().any(whole)).await;
     recorder.kill();
     let server = common::s3::S3Server::start_at(address).await;
     let recorder = home.start().await;
-    let summary = playing.await.expect("it plays");
     imported(&recorder, 1).await;
     check_video(&home.bucket().recording().await, MIB);
     assert_eq!(served(&summary, "video").len(), 1);
-    drop(server);
+    assert!(server.written().last().is_some_and(|key| key.ends_with("/manifest.json")), "the manifest is last");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,8 @@ mod media;
 
 use media::*;
 use rtms_recorder::container::flv;
-use rtms_recorder::ffmpeg::args::{self, Canvas};
+use rtms_recorder::container::mp4::Listed;
+use rtms_recorder::ffmpeg::args::{self, Canvas, Index};
 use rtms_recorder::ffmpeg::{Error, Ffmpeg, Output, Settings};
 use rtms_recorder::media::PictureCodec::{H264, Jpg, Png};
 use std::ffi::OsString;
@@ -65,12 +66,12 @@ async fn sound(files: &Files, name: &str, samples: &[u8]) -> PathBuf {
 }
 
 async fn assemble(video: &Path, audio: &Path, out: PathBuf) -> PathBuf {
-    ffmpeg().run("assembling", &args::assemble(video, audio, &out), GRACE).await.unwrap();
+    ffmpeg().run("assembling", &args::assemble(video, audio, Index::MadeRoom, &out), GRACE).await.unwrap();
     out
 }
 
 async fn remux(input: &Path, out: PathBuf) -> PathBuf {
-    ffmpeg().run("copying", &args::remux(input, &out), GRACE).await.unwrap();
+    ffmpeg().run("copying", &args::remux(input, Index::MadeRoom, &out), GRACE).await.unwrap();
     out
 }
 
@@ -124,7 +125,7 @@ async fn parameter_sets_are_in_the_sample_entry_and_in_the_samples() {
     let track = track(H264, 320, 180, &camera("320x180", 50), &times(0, 50), 40);
     let out = files.path("video.mp4");
     let mkv = files.write("video.mkv", &track);
-    ffmpeg().run("copying", &args::remux(&mkv, &out), GRACE).await.unwrap();
+    ffmpeg().run("copying", &args::remux(&mkv, Index::MadeRoom, &out), GRACE).await.unwrap();
     let bytes = std::fs::read(&out).unwrap();
     let avcc = bytes.windows(4).position(|bytes| bytes == b"avcC").expect("a sample entry");
     // avcC: version, profile, two more, length size, count of SPS, length of the first, the SPS itself.
@@ -165,6 +166,34 @@ async fn sound_is_where_it_was_and_as_long_as_it_was() {
         let surplus_ms = samples.len() as f64 / 16.0 - 10_000.0;
         assert!((0.0..=64.0).contains(&surplus_ms), "{surplus_ms} ms");
     }
+}
+
+#[tokio::test]
+async fn the_room_kept_for_the_index_is_enough_and_little_is_wasted() {
+    let files = Files::new();
+    let audio = sound(&files, "audio.m4a", &clicks(16_000 * 120, &[])).await;
+    let even: Vec<_> = (0..3_000).map(|n| n * 40).collect();
+    let key = camera("320x180", 1);
+    for (name, pts) in [("even", even), ("uneven", times(0, 3_000))] {
+        // Each can be dropped and each is a key picture, which takes most to list.
+        let pictures: Vec<_> = pts.iter().map(|_| Picture { is_key: true, data: key[0].data.clone() }).collect();
+        let video = files.write("video.mkv", &track(H264, 320, 180, &pictures, &pts, 40));
+        let paces = pts.windows(3).filter(|last| last[1] - last[0] != last[2] - last[1]).count() as u64 + 2;
+        let listed = Listed { pictures: 3_000, keys: 3_000, paces, sounds: 120_000 / 64 + 2, media_bytes: 0 };
+        let out = files.path("recording.mp4");
+        let args = args::assemble(&video, &audio, Index::Within(listed.index_bytes()), &out);
+        ffmpeg().run("assembling", &args, GRACE).await.unwrap();
+        assert_eq!(boxes(&out), ["ftyp", "moov", "free", "free", "mdat"], "{name}");
+        assert!(largest_error(&picture_times(&out), &pts) < 0.001);
+        let bytes = std::fs::read(&out).unwrap();
+        let free = bytes.windows(4).position(|kind| kind == b"free").expect("a box");
+        let wasted = u32::from_be_bytes(bytes[free - 4..free].try_into().unwrap());
+        assert!(u64::from(wasted) < listed.index_bytes() * 3 / 4, "{name}: {wasted} of {}", listed.index_bytes());
+    }
+    let too_little = args::assemble(&files.path("video.mkv"), &audio, Index::Within(1_000), &files.path("no.mp4"));
+    let error = ffmpeg().run("assembling", &too_little, GRACE).await.unwrap_err();
+    // By these words the renderer knows that it has to copy in another way.
+    assert!(error.to_string().contains("moov_size is too small"), "{error}");
 }
 
 #[tokio::test]
@@ -299,7 +328,7 @@ async fn a_slate_of_a_size_is_made_once() {
 async fn what_cannot_be_read_is_an_error_in_its_own_words() {
     let files = Files::new();
     let garbage = files.write("garbage.mkv", &[7; 5_000]);
-    let copy = args::remux(&garbage, &files.path("out.mp4"));
+    let copy = args::remux(&garbage, Index::MadeRoom, &files.path("out.mp4"));
     let error = ffmpeg().run("copying the pictures", &copy, GRACE).await.unwrap_err();
     assert!(matches!(error, Error::Exited { .. }) && !error.is_retryable());
     let text = error.to_string();

@@ -139,6 +139,7 @@ impl Keeper {
                 let url = hosts.check(&started.signaling_url).map_err(|err| NotTaken(err.to_string()))?;
                 let settings = Settings {
                     media: Medium::ALL.iter().map(|&medium| (medium, media_params(medium, wanted))).collect(),
+                    camera_events: true,
                     allowed_hosts: hosts,
                     timing: Timing::default(),
                 };

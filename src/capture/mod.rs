@@ -93,7 +93,8 @@ pub async fn run(
                     summary.messages += 1;
                     summary.bytes += bytes.len() as u64;
                     match message::peek_type(&bytes) {
-                        Ok(kind) => {
+                        // A journal is text; what is not goes into it as base64.
+                        Ok(kind) if std::str::from_utf8(&bytes).is_ok() => {
                             if !media_flow && Medium::of_msg_type(kind).is_some() {
                                 media_flow = true;
                                 tracing::info!(conn = %run.conn, "media flow");
@@ -101,7 +102,7 @@ pub async fn run(
                             journal.append(now.unix_ms, run.conn.as_str(), &bytes);
                             link.handle(now, Input::Received(run, kind, &bytes));
                         }
-                        Err(_) => {
+                        _ => {
                             summary.unparsed += 1;
                             journal.append_raw(now.unix_ms, run.conn.as_str(), &bytes);
                             link.handle(now, Input::Received(run, 0, &bytes));

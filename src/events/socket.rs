@@ -197,7 +197,8 @@ async fn receive(socket: &mut Socket) -> Received {
         Some(Ok(Message::Binary(bytes))) => Received::Message(bytes),
         Some(Ok(Message::Close(frame))) => {
             let code = frame.as_ref().map(|frame| u16::from(frame.code));
-            Received::Closed(code, code.map_or("close without a code".to_owned(), |code| format!("close {code}")))
+            let how = code.map_or_else(|| "close without a code".to_owned(), |code| format!("close {code}"));
+            Received::Closed(code, how)
         }
         // Pings are answered by the library.
         Some(Ok(_)) => Received::Nothing,

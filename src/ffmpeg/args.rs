@@ -26,8 +26,25 @@ pub(super) const NEEDED: [(&str, &str, &[&str]); 6] = [
 ///
 /// Pictures come in the order in which they are shown. Matroska does not say so, and in a track of a few pictures ffmpeg would
 /// guess otherwise: its times of decoding would lag by a picture, and the last one would have no length.
-const COPY: &str =
-    "-copyts -c copy -bsf:v setts=pts=PTS:dts=PTS -map_metadata -1 -bitexact -movflags +faststart -f mp4";
+const COPY: &str = "-copyts -c copy -bsf:v setts=pts=PTS:dts=PTS -map_metadata -1 -bitexact -f mp4";
+
+/// How the index of a copy gets in front of its media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Index {
+    /// It goes where so many bytes are kept for it; if they are too few, the step fails and says so.
+    Within(u64),
+    /// All media are moved once more, which takes as long as the copy.
+    MadeRoom,
+}
+
+impl Index {
+    fn words(self) -> String {
+        match self {
+            Self::Within(bytes) => format!("-moov_size {bytes}"),
+            Self::MadeRoom => "-movflags +faststart".to_owned(),
+        }
+    }
+}
 
 /// A picture to start from at least so often, in seconds, where pictures are encoded.
 const KEY_INTERVAL_S: u32 = 4;
@@ -72,7 +89,7 @@ pub fn pictures(out: &Path) -> Vec<OsString> {
 }
 
 /// The file of a picture track (Matroska) and that of a sound track, copied into one MP4 with its index in front.
-pub fn assemble(video: &Path, audio: &Path, out: &Path) -> Vec<OsString> {
+pub fn assemble(video: &Path, audio: &Path, index: Index, out: &Path) -> Vec<OsString> {
     // Sound starts before zero by the encoder's delay, pictures start when they start: both are kept as they are.
     Args::new()
         .words("-xerror -protocol_whitelist file,pipe -i")
@@ -81,13 +98,21 @@ pub fn assemble(video: &Path, audio: &Path, out: &Path) -> Vec<OsString> {
         .file(audio)
         .words("-map 0:v:0 -map 1:a:0")
         .words(COPY)
+        .words(&index.words())
         .file(out)
         .0
 }
 
 /// The file of one track (Matroska), copied into an MP4 with its index in front.
-pub fn remux(input: &Path, out: &Path) -> Vec<OsString> {
-    Args::new().words("-xerror -protocol_whitelist file,pipe -i").file(input).words("-map 0").words(COPY).file(out).0
+pub fn remux(input: &Path, index: Index, out: &Path) -> Vec<OsString> {
+    Args::new()
+        .words("-xerror -protocol_whitelist file,pipe -i")
+        .file(input)
+        .words("-map 0")
+        .words(COPY)
+        .words(&index.words())
+        .file(out)
+        .0
 }
 
 /// A track of [`container::matroska`](crate::container::matroska) on standard input, scaled and letterboxed onto the
@@ -209,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_file_name_is_never_taken_for_an_option_or_a_protocol() {
-        let args = remux(Path::new("-i"), Path::new("http://a b/c.mp4"));
+        let args = remux(Path::new("-i"), Index::MadeRoom, Path::new("http://a b/c.mp4"));
         assert!(args.contains(&"file:-i".into()));
         assert_eq!(args.last(), Some(&"file:http://a b/c.mp4".into()));
     }

@@ -2,16 +2,17 @@
 //!
 //! Whoever appends takes a lock for the time of a copy into memory, and no task ever waits for a file.
 
+mod threads;
+
 use super::files::{close_leftovers, create, sync_dir};
 use super::note::Note;
 use super::read::Chunk;
-use super::{CHUNK_AGE, CHUNK_BYTES, EVENT, Error, FLUSH_EVERY, PENDING_BYTES, SYNC_EVERY};
+use super::{EVENT, Error, PENDING_BYTES};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::{oneshot, watch};
 
@@ -106,45 +107,6 @@ struct OpenChunk {
     failing: bool,
 }
 
-enum Sync {
-    /// With the directory if the file's name is new to it; without a file if there is nothing to be done but to tell those
-    /// who wait for what was sent before.
-    File {
-        file: Option<Arc<File>>,
-        dir: Option<Arc<Slot>>,
-        waiters: Vec<oneshot::Sender<()>>,
-    },
-    Close {
-        slot: Arc<Slot>,
-        number: u32,
-        file: Arc<File>,
-        last: bool,
-        waiters: Vec<oneshot::Sender<()>>,
-    },
-    /// The journal has ended with the chunk that was closed last.
-    Ended {
-        slot: Arc<Slot>,
-        waiters: Vec<oneshot::Sender<()>>,
-    },
-}
-
-/// Without its threads the recorder would take in media and lose all of it: it ends, and its next start goes on.
-struct OrAbort;
-
-impl OrAbort {
-    fn watch(self, work: impl FnOnce()) {
-        work();
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for OrAbort {
-    fn drop(&mut self) {
-        tracing::error!("a thread of the journal panicked; the process ends, so that its next start can go on");
-        std::process::abort();
-    }
-}
-
 impl Disk {
     /// Starts the threads.
     ///
@@ -152,11 +114,7 @@ impl Disk {
     /// When the system gives no threads.
     pub fn start() -> io::Result<Self> {
         let shared = Arc::new(Shared { state: Mutex::default(), bell: Condvar::new() });
-        let (to_sync, syncs) = mpsc::channel();
-        let writer = Arc::clone(&shared);
-        let work = move || OrAbort.watch(|| write_loop(&writer, &to_sync));
-        thread::Builder::new().name("journal-write".into()).spawn(work)?;
-        thread::Builder::new().name("journal-sync".into()).spawn(move || OrAbort.watch(|| sync_loop(&syncs)))?;
+        threads::start(&shared)?;
         Ok(Self { _guard: Arc::new(Guard(Arc::clone(&shared))), shared })
     }
 
@@ -339,165 +297,6 @@ fn push_line(lines: &mut Vec<u8>, t_ms: i64, conn: &str, message: &[u8], form: F
         }
     }
     lines.extend_from_slice(b"}\n");
-}
-
-fn write_loop(shared: &Shared, to_sync: &mpsc::Sender<Sync>) {
-    let mut last_sync = Instant::now();
-    loop {
-        let (slots, stopping) = {
-            let mut state = lock(&shared.state);
-            if !state.urgent && !state.stopping {
-                state = shared.bell.wait_timeout(state, FLUSH_EVERY).unwrap_or_else(PoisonError::into_inner).0;
-            }
-            state.urgent = false;
-            (state.journals.values().cloned().collect::<Vec<_>>(), state.stopping)
-        };
-        let sync_now = last_sync.elapsed() >= SYNC_EVERY || stopping;
-        if sync_now {
-            last_sync = Instant::now();
-        }
-        for slot in slots {
-            if flush(&slot, sync_now, to_sync) {
-                lock(&shared.state).journals.remove(&slot.id);
-            }
-        }
-        if stopping {
-            return;
-        }
-    }
-}
-
-/// Writes what is pending of one journal. Returns whether it has ended.
-fn flush(slot: &Arc<Slot>, sync_now: bool, to_sync: &mpsc::Sender<Sync>) -> bool {
-    let mut chunk = lock(&slot.file);
-    let chunk = &mut *chunk;
-    let ending = {
-        let mut pending = lock(&slot.pending);
-        if chunk.done == chunk.writing.len() {
-            chunk.writing.clear();
-            chunk.done = 0;
-            std::mem::swap(&mut chunk.writing, &mut pending.lines);
-            // After what came before it; and though nothing else may come.
-            if let Some(dropped) = pending.dropped.take() {
-                dropped.note(dropped.to_ms, &mut chunk.writing);
-            }
-        }
-        chunk.waiters.append(&mut pending.waiters);
-        pending.ending && pending.lines.is_empty()
-    };
-    if let Err(err) = write_pending(slot, chunk) {
-        if !chunk.failing {
-            tracing::error!(
-                err = %err, dir = %slot.dir.display(),
-                "writing a journal failed; what arrives waits in memory and is written when the disk takes it; free some space"
-            );
-        }
-        chunk.failing = true;
-        return false;
-    }
-    if chunk.failing {
-        tracing::info!(dir = %slot.dir.display(), "the journal is written again");
-        chunk.failing = false;
-    }
-    let send = |sync| to_sync.send(sync).expect("the sync thread outlives the write thread");
-    if ending || chunk.bytes >= CHUNK_BYTES || (chunk.since.elapsed() >= CHUNK_AGE && chunk.bytes > 0) {
-        if let Some(file) = chunk.file.take() {
-            send(Sync::Close {
-                slot: Arc::clone(slot),
-                number: chunk.number,
-                file,
-                last: ending,
-                waiters: std::mem::take(&mut chunk.waiters),
-            });
-        } else if ending {
-            // Whatever is still being closed comes first.
-            send(Sync::Ended { slot: Arc::clone(slot), waiters: std::mem::take(&mut chunk.waiters) });
-        }
-        chunk.number += 1;
-        chunk.bytes = 0;
-        chunk.dirty = false;
-    } else if (sync_now && chunk.dirty) || !chunk.waiters.is_empty() {
-        send(Sync::File {
-            file: chunk.file.clone(),
-            dir: (chunk.file.is_some() && !chunk.named).then(|| Arc::clone(slot)),
-            waiters: std::mem::take(&mut chunk.waiters),
-        });
-        chunk.named |= chunk.file.is_some();
-        chunk.dirty = false;
-    }
-    ending
-}
-
-fn tell(waiters: Vec<oneshot::Sender<()>>) {
-    for waiter in waiters {
-        // Whoever waited may have given up.
-        waiter.send(()).ok();
-    }
-}
-
-fn write_pending(slot: &Slot, chunk: &mut OpenChunk) -> io::Result<()> {
-    if chunk.done == chunk.writing.len() {
-        return Ok(());
-    }
-    let file = match &chunk.file {
-        Some(file) => Arc::clone(file),
-        None => {
-            let file = Arc::new(create(&Chunk::path(&slot.dir, chunk.number, true))?);
-            chunk.file = Some(Arc::clone(&file));
-            chunk.named = false;
-            chunk.since = Instant::now();
-            file
-        }
-    };
-    while chunk.done < chunk.writing.len() {
-        match (&*file).write(&chunk.writing[chunk.done..]) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => {
-                chunk.done += n;
-                chunk.bytes += n as u64;
-                chunk.dirty = true;
-            }
-            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-            Err(err) => return Err(err),
-        }
-    }
-    // One burst must not hold its memory for the rest of the meeting.
-    if chunk.writing.capacity() > 1 << 20 {
-        chunk.writing = Vec::new();
-        chunk.done = 0;
-    }
-    Ok(())
-}
-
-fn sync_loop(syncs: &mpsc::Receiver<Sync>) {
-    while let Ok(sync) = syncs.recv() {
-        let (result, waiters) = match sync {
-            Sync::File { file, dir, waiters } => {
-                let synced = file.map_or(Ok(()), |file| file.sync_data());
-                (synced.and_then(|()| dir.map_or(Ok(()), |slot| sync_dir(&slot.dir))), waiters)
-            }
-            Sync::Ended { slot, waiters } => {
-                slot.progress.send_modify(|progress| progress.ended = true);
-                (Ok(()), waiters)
-            }
-            Sync::Close { slot, number, file, last, waiters } => {
-                let result = file
-                    .sync_all()
-                    .and_then(|()| {
-                        fs::rename(Chunk::path(&slot.dir, number, true), Chunk::path(&slot.dir, number, false))
-                    })
-                    .and_then(|()| sync_dir(&slot.dir));
-                slot.progress.send_modify(|progress| *progress = Progress { closed: number, ended: last });
-                (result, waiters)
-            }
-        };
-        match result {
-            Ok(()) => tell(waiters),
-            Err(err) => {
-                tracing::error!(err = %err, "forcing a journal to the disk failed; a power loss may lose it; check the disk");
-            }
-        }
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -4,6 +4,7 @@
 //! Zoom's texts the nested one.
 
 use super::cloud::{self, CloudRecording};
+use super::mend::mended;
 use super::server_urls;
 use super::tolerant::as_int;
 use crate::ids::{MeetingId, Product, StreamId};
@@ -115,7 +116,11 @@ impl Event {
     /// # Errors
     /// When the body is no event, or one of ours without the fields that make it usable.
     pub fn parse(body: &[u8], received_ms: i64) -> Result<Self, Error> {
-        let body: Value = serde_json::from_slice(body)?;
+        let body: Value = serde_json::from_slice(body).or_else(|err| match mended(body) {
+            // It is kept as it came, which has to be text.
+            Some(json) if std::str::from_utf8(body).is_ok() => serde_json::from_slice(&json),
+            _ => Err(err),
+        })?;
         let name = body.get("event").and_then(Value::as_str).ok_or(Error::NoName)?;
         let payload = Payload { name, value: body.get("payload").unwrap_or(&Value::Null) };
         let believable = 1..=received_ms.saturating_add(CLOCKS_APART_MS);
@@ -246,6 +251,17 @@ mod tests {
 
     fn parse(value: &Value) -> Result<Event, Error> {
         Event::parse(value.to_string().as_bytes(), 1)
+    }
+
+    #[test]
+    fn half_a_character_in_a_topic_does_not_cost_the_meeting() {
+        let body =
+            br#"{"event":"meeting.rtms_stopped","payload":{"rtms_stream_id":"s","object":{"topic":"Tea \ud83c"}}}"#;
+        assert!(matches!(Event::parse(body, 1), Ok(Event::Stopped { .. })));
+        assert!(
+            Event::parse(b"{\"event\":\"meeting.rtms_stopped\",\"payload\":{\"rtms_stream_id\":\"s\xf0\"}}", 1)
+                .is_err()
+        );
     }
 
     fn started(value: &Value) -> Started {

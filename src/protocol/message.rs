@@ -390,10 +390,15 @@ impl Identity {
 ///
 /// 1 and 7 come by themselves; subscribing to them may disturb the app.
 pub fn event_subscription(share: bool) -> String {
-    let mut types = vec![2, 3, 4];
-    if share {
-        types.extend([5, 6]);
-    }
+    subscription(if share { &[2, 3, 4, 5, 6] } else { &[2, 3, 4] })
+}
+
+/// EVENT_SUBSCRIPTION to cameras that are switched on and off. Not for Contact Center, where the numbers mean something else.
+pub fn camera_subscription() -> String {
+    subscription(&[8, 9])
+}
+
+fn subscription(types: &[i64]) -> String {
     let events: Vec<Value> = types.iter().map(|n| json!({"event_type": n, "subscribe": true})).collect();
     json!({"msg_type": msg_type::EVENT_SUBSCRIPTION, "events": events}).to_string()
 }

@@ -8,6 +8,7 @@ use super::{Published, Shared, Unfinished, withdraw};
 use crate::capture;
 use crate::clock;
 use crate::events::Delivery;
+use crate::ids::Product;
 use crate::journal::{self, Journal, Note, Progress, read};
 use crate::output::{self, Manifest, StopReason, StopSource};
 use crate::protocol::event::{Event, Started};
@@ -156,6 +157,7 @@ impl Recording {
         let url = settings.allowed_hosts.check(&self.started.signaling_url)?;
         let link = LinkSettings {
             media: settings.media.clone(),
+            camera_events: self.started.stream.product != Product::ContactCenter,
             allowed_hosts: settings.allowed_hosts.clone(),
             timing: settings.timing,
         };
@@ -337,7 +339,16 @@ impl Recording {
 
     async fn publish_plan(&self, mut plan: PublishPlan) {
         self.settled.cancelled().await;
+        let rendered = plan.manifest.clone();
         self.folder.links().tell(&mut plan.manifest);
+        if plan.manifest != rendered
+            && let Err(err) = render::page::update(&plan).await
+        {
+            tracing::warn!(
+                err = format!("{err:#}"),
+                "the page does not say which recordings of the meeting belong together"
+            );
+        }
         let objects = plan.files.len();
         let published = match self.shared.uploader.publish(&plan, &|_| {}, &self.shared.cancel).await {
             Ok(published) => published,

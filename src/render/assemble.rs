@@ -1,7 +1,9 @@
 //! The last step: track files become the files of the recording, by stream copy.
 
 use super::{Error, poster, sound};
-use crate::ffmpeg::{Ffmpeg, args};
+use crate::container::mp4::Listed;
+use crate::ffmpeg::args::Index;
+use crate::ffmpeg::{self, Ffmpeg, args};
 use crate::ids::UserId;
 use crate::media::{Gap, GapCause, Pts, TrackKey};
 use crate::output::manifest::Manifest;
@@ -13,6 +15,7 @@ use crate::store::uploader::PlannedFile;
 use crate::timeline::Span;
 use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +23,8 @@ use std::time::Duration;
 const GRACE: Duration = Duration::from_secs(1800);
 /// How many participants' tracks are encoded at the same time.
 const PARTICIPANTS_AT_ONCE: usize = 2;
+/// How long 1024 samples last at 16 kHz.
+const AAC_FRAME_MS: u64 = 64;
 /// AAC LC.
 const AAC: &str = "mp4a.40.2";
 
@@ -29,13 +34,21 @@ pub(super) struct Made {
     pub(super) has_sound: bool,
     /// Whose sound is there by itself, with their names.
     pub(super) participants: Vec<(UserId, Option<String>)>,
-    /// The codec of the camera pictures, if there are any.
-    pub(super) camera: Option<String>,
-    /// The codec of the shared screen, if there is one.
-    pub(super) share: Option<String>,
+    /// The pictures of cameras, if there are any.
+    pub(super) camera: Option<Pictures>,
+    /// Those of the shared screen, if there are any.
+    pub(super) share: Option<Pictures>,
     pub(super) duration_ms: u64,
     /// Where the camera's track, and where the shared screen's, shows pictures and no slate.
     pub(super) shown: [Vec<Span>; 2],
+}
+
+/// A picture track that was made.
+#[derive(Debug)]
+pub(super) struct Pictures {
+    pub(super) codec: String,
+    /// Without any sound beside them.
+    pub(super) listed: Listed,
 }
 
 /// Makes the files of the recording in `out`.
@@ -53,13 +66,15 @@ pub(super) async fn run(
         files.push(PlannedFile { object, path: path.clone(), duration_ms: Some(made.duration_ms), codec: Some(codec) });
         path
     };
-    if let Some(codec) = &made.camera {
+    if let Some(Pictures { codec, listed }) = &made.camera {
+        let step = "assembling recording.mp4";
         if made.has_sound {
             let path = add(Object::Recording, format!("{codec},{AAC}"));
-            ffmpeg.run("assembling recording.mp4", &args::assemble(&camera, &sound, &path), GRACE).await?;
+            let listed = Listed { sounds: made.duration_ms / AAC_FRAME_MS + 2, ..*listed };
+            copy(ffmpeg, step, listed, |index| args::assemble(&camera, &sound, index, &path)).await?;
         } else {
             let path = add(Object::Recording, codec.clone());
-            ffmpeg.run("assembling recording.mp4", &args::remux(&camera, &path), GRACE).await?;
+            copy(ffmpeg, step, *listed, |index| args::remux(&camera, index, &path)).await?;
         }
     }
     if made.has_sound {
@@ -78,20 +93,48 @@ pub(super) async fn run(
     for some in encodings.chunks(PARTICIPANTS_AT_ONCE) {
         try_join_all(some.iter().map(|args| ffmpeg.run("encoding a participant", args, GRACE))).await?;
     }
-    if let Some(codec) = &made.share {
+    if let Some(Pictures { codec, listed }) = &made.share {
         let path = add(Object::Screenshare, codec.clone());
-        ffmpeg.run("assembling screenshare.mp4", &args::remux(&share, &path), GRACE).await?;
+        copy(ffmpeg, "assembling screenshare.mp4", *listed, |index| args::remux(&share, index, &path)).await?;
     }
     let [camera, share] = &made.shown;
-    let pictures = [(Object::Recording, camera), (Object::Screenshare, share)];
-    if let Some((file, shown)) = pictures.iter().find(|(object, _)| files.iter().any(|file| file.object == *object))
-        && let Some(jpeg) = poster::make(ffmpeg, &out.join(file.name()), shown).await
-    {
+    let mut picture = None;
+    for (object, shown) in [(Object::Recording, camera), (Object::Screenshare, share)] {
+        // A camera that shows nothing gives way to the shared screen, if that shows more.
+        if files.iter().any(|file| file.object == object) && picture.as_deref().is_none_or(poster::is_flat) {
+            let made = poster::make(ffmpeg, &out.join(object.name()), shown).await;
+            let detail = picture.as_ref().map_or(0, bytes::Bytes::len);
+            picture = made.filter(|made| made.len() > detail).or(picture);
+        }
+    }
+    if let Some(jpeg) = picture {
         let path = out.join(Object::Poster.name());
         tokio::fs::write(&path, jpeg).await.map_err(Error::io("writing", &path))?;
         files.push(PlannedFile { object: Object::Poster, path, duration_ms: None, codec: None });
     }
     Ok(files)
+}
+
+/// Copies tracks into a file with its index in front: in one pass, unless this ffmpeg writes a longer index than others do.
+async fn copy(
+    ffmpeg: &Ffmpeg,
+    step: &str,
+    listed: Listed,
+    args: impl Fn(Index) -> Vec<OsString>,
+) -> Result<(), ffmpeg::Error> {
+    let copied = ffmpeg.run(step, &args(Index::Within(listed.index_bytes())), GRACE).await;
+    match copied {
+        Err(ffmpeg::Error::Exited { tail, .. }) if tail.contains("moov_size is too small") => {
+            tracing::warn!(
+                step,
+                ?listed,
+                tail,
+                "the index was longer than expected; copying once more; please report this"
+            );
+            ffmpeg.run(step, &args(Index::MadeRoom), GRACE).await.map(drop)
+        }
+        copied => copied.map(drop),
+    }
 }
 
 /// The recording's folder in the bucket.

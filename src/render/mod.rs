@@ -16,7 +16,7 @@ mod encoding;
 mod facts;
 mod items;
 mod keep;
-mod page;
+pub mod page;
 mod pictures;
 mod poster;
 mod sound;
@@ -385,10 +385,10 @@ impl<'a> Attempt<'a> {
         self.write(ready, true).await?;
         let has_sound = self.sound.finish().await?;
         let duration_ms = end.0.max(0).unsigned_abs();
-        let (mut codecs, mut shown) = ([None, None], [Vec::new(), Vec::new()]);
+        let (mut pictures, mut shown) = ([None, None], [Vec::new(), Vec::new()]);
         let (mut filled, mut encoded) = (Vec::new(), Vec::new());
         let tracks_of_pictures = [(self.camera.take(), TrackKey::Camera), (self.share.take(), TrackKey::Share)];
-        for (((file, track), codec), shown) in tracks_of_pictures.into_iter().zip(&mut codecs).zip(&mut shown) {
+        for (((file, track), pictures), shown) in tracks_of_pictures.into_iter().zip(&mut pictures).zip(&mut shown) {
             let Some(file) = file else { continue };
             let written = file.finish(self.ffmpeg).await?;
             if !written.undecodable.is_empty() {
@@ -409,9 +409,10 @@ impl<'a> Attempt<'a> {
             *shown = poster::shown(&written.slates, end);
             let span = |span: Span| Encoded { track: track.clone(), start_ms: span.start, end_ms: span.end };
             encoded.extend(written.encoded.into_iter().map(span));
-            *codec = Some(written.codec.unwrap_or_else(|| "avc1".to_owned()));
+            let codec = written.codec.unwrap_or_else(|| "avc1".to_owned());
+            *pictures = Some(assemble::Pictures { codec, listed: written.listed });
         }
-        let [camera, share] = codecs;
+        let [camera, share] = pictures;
         let made = assemble::Made { has_sound, participants, camera, share, duration_ms, shown };
         let bitrate = self.settings.audio_bitrate;
         let finished = self.work.join(FINISHED);
@@ -453,9 +454,9 @@ impl<'a> Attempt<'a> {
         manifest.incomplete_because.extend(assemble::reasons(&manifest.gaps));
         manifest.incomplete_because.extend(remarks);
         manifest.complete = manifest.incomplete_because.is_empty();
-        files.push(page::write(&finished, &manifest, &files).await?);
-        let files = keep::keep(files, &self.job.out).await?;
         let folder = assemble::folder(&self.settings.key_template, &manifest, started);
+        files.push(page::write(&finished, &folder, &manifest, &files).await?);
+        let files = keep::keep(files, &self.job.out).await?;
         Ok(Ok(PublishPlan { folder, spool: self.job.spool.clone(), files, manifest }))
     }
 }

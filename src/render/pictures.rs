@@ -7,6 +7,7 @@ use super::Error;
 use super::encoding::{Encoded, Encoding};
 use super::sound::again;
 use crate::container::matroska::{self, TrackSettings, Writer};
+use crate::container::mp4::Listed;
 use crate::ffmpeg::{Ffmpeg, args};
 use crate::media::{AccessUnit, PictureCodec, Pts, Timestamp, TrackKey};
 use crate::output::timeline::{Dropped, Repeated, Why};
@@ -18,9 +19,10 @@ use crate::timeline::h264::{NalKind, nals};
 use crate::timeline::image::{self, Size};
 use crate::timeline::picture::{Frame, Settings, Summary, Track, What};
 use bytes::Bytes;
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt;
+use std::sync::Arc;
 
 /// Where pictures cannot be decoded for longer than this (in ms), a slate is shown rather than the last one that could.
 const HELD_MS: i64 = 1000;
@@ -143,7 +145,7 @@ pub(super) struct Finished {
 
 /// The file of a track.
 pub(super) struct PictureFile {
-    file: File,
+    file: Arc<File>,
     writer: Writer,
     buffer: Vec<u8>,
     canvas: Size,
@@ -151,6 +153,8 @@ pub(super) struct PictureFile {
     encoding: Option<Encoding>,
     /// Where nothing that could be decoded has followed yet.
     hole: Option<Span>,
+    /// The time, in ms, from the picture before the last one to the last one.
+    pace: Option<i64>,
     written: Written,
 }
 
@@ -159,6 +163,8 @@ pub(super) struct PictureFile {
 pub(super) struct Written {
     /// Of the first picture or slate, as RFC 6381 writes it.
     pub(super) codec: Option<String>,
+    /// What the index of a copy will list.
+    pub(super) listed: Listed,
     /// Where pictures were encoded anew.
     pub(super) encoded: Vec<Span>,
     /// Where the slate is shown.
@@ -169,13 +175,14 @@ pub(super) struct Written {
 
 impl PictureFile {
     pub(super) async fn create(path: &Path, canvas: Size) -> Result<Self, Error> {
-        let file = File::create(path).await.map_err(Error::io("creating", path))?;
+        let file = tokio::fs::File::create(path).await.map_err(Error::io("creating", path))?;
         let writer =
             Writer::new(TrackSettings { codec: PictureCodec::H264, width: canvas.width, height: canvas.height });
         let mut buffer = Vec::new();
         writer.header(&mut buffer);
         let written = Written::default();
-        Ok(Self { file, writer, buffer, canvas, slate: None, encoding: None, hole: None, written })
+        let file = Arc::new(file.into_std().await);
+        Ok(Self { file, writer, buffer, canvas, slate: None, encoding: None, hole: None, pace: None, written })
     }
 
     /// Writes frames in order. The very last one of the track says how long it is shown.
@@ -212,7 +219,6 @@ impl PictureFile {
             self.fill(ffmpeg, hole).await?;
         }
         self.flush().await?;
-        self.file.flush().await.map_err(|source| Error::write("the picture track", source))?;
         Ok(self.written)
     }
 
@@ -235,6 +241,13 @@ impl PictureFile {
         if self.written.codec.is_none() {
             self.written.codec = codec_of(data);
         }
+        let pace = self.writer.last().map(|last| pts.0 - last.0);
+        let listed = &mut self.written.listed;
+        listed.pictures += 1;
+        listed.keys += u64::from(is_key);
+        listed.paces += u64::from(pace != self.pace || duration_ms.is_some());
+        listed.media_bytes += data.len() as u64;
+        self.pace = pace;
         let duration_ms = duration_ms.and_then(|ms| u64::try_from(ms).ok());
         let frame = matroska::Frame { pts, is_key, duration_ms, data };
         Ok(self.writer.write(&frame, &mut self.buffer)?)
@@ -248,8 +261,14 @@ impl PictureFile {
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
-        self.file.write_all(&self.buffer).await.map_err(|source| Error::write("the picture track", source))?;
-        self.buffer.clear();
+        let (file, mut buffer) = (Arc::clone(&self.file), std::mem::take(&mut self.buffer));
+        let write = move || {
+            (&*file).write_all(&buffer)?;
+            buffer.clear();
+            Ok(buffer)
+        };
+        let written = tokio::task::spawn_blocking(write).await?;
+        self.buffer = written.map_err(|source| Error::write("the picture track", source))?;
         Ok(())
     }
 

@@ -5,13 +5,17 @@
 
 use crate::ffmpeg::{Ffmpeg, args};
 use crate::media::Pts;
-use crate::timeline::Span;
+use crate::timeline::{Span, image};
 use bytes::Bytes;
 use std::path::Path;
 use std::time::Duration;
 
-/// How many pictures are looked at.
+/// How many pictures are looked at, at most.
 const CANDIDATES: i64 = 8;
+/// Of these, those that are looked at first, which is enough if one of them has as much detail as this, in bytes: a black
+/// one of 1280 by 720 has 12 KiB. Each costs a start of ffmpeg.
+const FIRST: [usize; 3] = [1, 4, 6];
+const DETAILED: usize = 32 << 10;
 /// So long after a key frame the picture is sharp. Not later than this before a slate, with the second that the last picture
 /// is held.
 const SETTLED_MS: u32 = 500;
@@ -22,15 +26,25 @@ const GRACE: Duration = Duration::from_secs(60);
 /// The picture, as a JPEG. `shown` is where the file has pictures that are no slate.
 pub(super) async fn make(ffmpeg: &Ffmpeg, file: &Path, shown: &[Span]) -> Option<Bytes> {
     let mut best: Option<Bytes> = None;
-    for (at, after_ms) in candidates(shown) {
+    for (number, (at, after_ms)) in order(candidates(shown)).into_iter().enumerate() {
+        if number >= FIRST.len() && best.as_ref().is_some_and(|best| best.len() >= DETAILED) {
+            break;
+        }
         match ffmpeg.run("taking a picture", &args::picture(file, at.0, after_ms), GRACE).await {
-            // The earliest of equals, so that the same file gives the same picture.
+            // The first of equals, so that the same file gives the same picture.
             Ok(jpeg) if jpeg.len() > best.as_ref().map_or(0, Bytes::len) => best = Some(jpeg),
             Ok(_) => {}
             Err(err) => tracing::warn!(err = %err, pts_ms = at.0, "a picture for poster.jpg could not be made"),
         }
     }
     best
+}
+
+/// Whether there is next to nothing on a picture, as on that of a camera behind its lid: one colour takes 1.5 bytes for 16 by 16
+/// pixels, with noise twice that; faces and slides take ten times as much.
+pub(super) fn is_flat(jpeg: &[u8]) -> bool {
+    let pixels = image::size(jpeg).map_or(0, |size| size.width as usize * size.height as usize);
+    jpeg.len() < 1000 + pixels / 64
 }
 
 /// What is between slates, up to `end`.
@@ -70,6 +84,13 @@ fn candidates(shown: &[Span]) -> Vec<(Pts, u32)> {
     (0..CANDIDATES).filter_map(place).collect()
 }
 
+/// Those that are looked at first in front.
+fn order<T: Copy>(candidates: Vec<T>) -> Vec<T> {
+    let first = FIRST.iter().filter_map(|&number| candidates.get(number));
+    let rest = candidates.iter().enumerate().filter(|(number, _)| !FIRST.contains(number)).map(|(_, it)| it);
+    first.chain(rest).copied().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +105,13 @@ mod tests {
         assert_eq!(shown(&[span(0, 3), span(7, 9)], Pts(9)), [span(3, 7)]);
         assert_eq!(shown(&[span(0, 9)], Pts(9)), []);
         assert_eq!(shown(&[span(2, 4), span(3, 5)], Pts(6)), [span(0, 2), span(5, 6)]);
+    }
+
+    #[test]
+    fn each_candidate_has_its_turn() {
+        assert_eq!(order((0..8).collect::<Vec<_>>()), [1, 4, 6, 0, 2, 3, 5, 7]);
+        assert_eq!(order(vec![0, 1]), [1, 0]);
+        assert!(order(Vec::<u8>::new()).is_empty());
     }
 
     #[test]

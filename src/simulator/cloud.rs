@@ -239,13 +239,13 @@ impl Shared {
         let (redirected, key) = match parts[..] {
             ["rec", "webhook_download", key, _] => (false, key),
             ["file", key] => (true, key),
-            _ => ("" == path, ""),
+            _ => (false, ""),
         };
         let from = header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
         let found = FILES.iter().position(|(id, ..)| *id == key);
         let good = token.as_deref().and_then(|token| token.strip_prefix("Bearer "));
         let good = good.is_some_and(|token| self.tokens.good_until(token).is_some());
-        let elsewhere = self.cloud.redirect.as_deref().is_some_and(|to| to != "/");
+        let foreign = redirected && self.cloud.redirect.as_deref().is_some_and(|to| to != "/");
         let mut download = Download {
             file: key.to_owned(),
             status: 200,
@@ -259,8 +259,8 @@ impl Shared {
         download.status = match found {
             None => 404,
             // Somebody else's server has been given Zoom's token.
-            Some(_) if redirected && elsewhere && token.is_some() => 400,
-            Some(_) if !(redirected && elsewhere) && !good => 401,
+            Some(_) if foreign && token.is_some() => 400,
+            Some(_) if !foreign && !good => 401,
             Some(_) => match &self.cloud.redirect {
                 Some(to) if !redirected => {
                     location = format!("location: {}/file/{key}\r\n", if to == "/" { &self.base } else { to });

@@ -7,6 +7,7 @@ use super::server::Registry;
 use super::summary::{MeetingSummary, WebhookAnswer};
 use super::text::{GUEST, GUEST_LEAVES_MS, PEOPLE, TURN_MS, speaker};
 use super::webhooks::{Hooks, Kind, body};
+use crate::protocol::message::Medium;
 use crate::rest;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -199,10 +200,16 @@ fn life(meeting: &Meeting) -> Vec<(i64, Action)> {
         events.push((span.start_ms, event));
         events.push((span.end_ms, json!({"event_type": 6})));
     }
-    for span in &script.camera_off {
-        let all: Vec<Value> = PEOPLE.iter().map(|person| json!({"user_id": person.id})).collect();
-        events.push((span.start_ms, json!({"event_type": 9, "participants": all})));
-        events.push((span.end_ms, json!({"event_type": 8, "participants": all})));
+    for person in PEOPLE.iter().chain([&GUEST]) {
+        let camera = |on: bool| json!({"event_type": if on { 8 } else { 9 }, "participants": [{"user_id": person.id}]});
+        let stays_until = if person.id == GUEST.id { GUEST_LEAVES_MS } else { i64::MAX };
+        if person.joins_ms > 0 && !script.withholds(Medium::Video, person.joins_ms) {
+            events.push((person.joins_ms, camera(true)));
+        }
+        for span in &script.camera_off {
+            let switched = [(span.start_ms, camera(false)), (span.end_ms, camera(true))].into_iter();
+            events.extend(switched.filter(|(at, _)| (person.joins_ms..stays_until).contains(at)));
+        }
     }
     events.into_iter().map(|(at, event)| (at, Action::Event(event))).collect()
 }

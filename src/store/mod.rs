@@ -26,6 +26,7 @@
 
 mod error;
 mod ledger;
+mod link;
 mod list;
 mod open;
 mod put;

@@ -21,6 +21,8 @@ const MAX_PARTS: u64 = 10_000;
 impl Store {
     /// Uploads a file and verifies it: up to [`PART_SIZE`] in one put, else in parts. The file is read once.
     ///
+    /// In a local directory on the file's own file system, a large file is linked rather than copied: it must not change later.
+    ///
     /// Overwrites; the new content appears at once and as a whole. If dropped, nothing of it appears, or all of it;
     /// parts that were sent are removed in the background ([`Store::settle`]).
     ///
@@ -50,6 +52,10 @@ impl Store {
             let sha256 = reader.finish()?;
             self.put_once(key, &path, bytes, attributes).await?;
             drop(permit);
+            sha256
+        } else if let Some(staged) = self.stage(&path, file).await {
+            let sha256 = reader.hash().await?;
+            staged.publish().await?;
             sha256
         } else {
             self.put_parts(key, &path, reader, attributes, on_sent).await?
@@ -203,6 +209,14 @@ impl Reader {
         .await
     }
 
+    /// The hash of what has not been read yet, and of what has.
+    async fn hash(mut self) -> Result<String, Error> {
+        while self.left_bytes > 0 {
+            (self, _) = self.next().await?;
+        }
+        self.finish()
+    }
+
     /// The hash of the whole file, which still has to have the size that it had.
     fn finish(&mut self) -> Result<String, Error> {
         match self.file.metadata() {
@@ -213,7 +227,9 @@ impl Reader {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(e) => Err(Error::File { path: PathBuf::new(), source: io::Error::other(e) }),

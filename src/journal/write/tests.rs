@@ -1,6 +1,9 @@
+use super::super::CHUNK_BYTES;
+use super::threads::{flush, sync_loop};
 use super::*;
 use crate::journal::read::{self, Body, lines};
 use proptest::prelude::*;
+use std::sync::mpsc;
 
 fn all_lines(dir: &Path) -> Vec<(i64, String, String)> {
     let mut all = Vec::new();

@@ -318,8 +318,10 @@ impl Link {
         self.outputs.push_back(Output::Report(Report::Connected(run, how)));
         // Media flow only after this; Zoom's library sends one after every media handshake.
         if run.conn != Conn::Signaling && self.signaling.is_up() {
-            let ack = self.identities[self.identity].ready_ack();
-            self.outputs.push_back(Output::Send(self.signaling.id(), ack));
+            let cameras = self.settings.camera_events && run.conn == Conn::Media(Medium::Video);
+            // Cameras as Zoom's library does it: once there is video, and apart, so that a refusal costs nothing else.
+            let texts = [Some(self.identities[self.identity].ready_ack()), cameras.then(message::camera_subscription)];
+            self.outputs.extend(texts.into_iter().flatten().map(|text| Output::Send(self.signaling.id(), text)));
         }
     }
 

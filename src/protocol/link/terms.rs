@@ -173,6 +173,8 @@ impl Default for Timing {
 pub struct Settings {
     /// What to ask for, with the `media_params` of each.
     pub media: Vec<(Medium, Value)>,
+    /// Whether the product tells when cameras are switched on and off.
+    pub camera_events: bool,
     /// Where sockets may be opened.
     pub allowed_hosts: AllowedHosts,
     /// The timers.

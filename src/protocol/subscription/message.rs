@@ -1,6 +1,7 @@
 //! What comes over the event WebSocket, in all the forms that are told of.
 
 use super::Failure;
+use crate::protocol::mend::mended;
 use serde_json::Value;
 
 /// A message, as far as it matters.
@@ -20,7 +21,9 @@ impl Message {
     /// Reads a frame. Zoom's documentation and library have the envelope as text in `content`; it is also taken as an
     /// object there, and without any module around it.
     pub(super) fn parse(bytes: &[u8]) -> Self {
-        let Ok(message) = serde_json::from_slice::<Value>(bytes) else { return Self::Unknown };
+        let read = serde_json::from_slice::<Value>(bytes).ok();
+        let read = read.or_else(|| serde_json::from_slice(&mended(bytes)?).ok());
+        let Some(message) = read else { return Self::Unknown };
         if message.get("event").is_some_and(Value::is_string) {
             return Self::Event(bytes.to_vec());
         }
@@ -53,6 +56,17 @@ mod tests {
         let object = format!(r#"{{"module":"message","content":{envelope}}}"#);
         for form in [text.as_str(), &object, envelope] {
             assert_eq!(Message::parse(form.as_bytes()), Message::Event(envelope.into()), "{form}");
+        }
+    }
+
+    /// Whoever cuts a topic at so many UTF-16 units may leave half an emoji.
+    #[test]
+    fn half_an_emoji_does_not_cost_the_event() {
+        let envelope = r#"{"event":"recording.completed","payload":{"object":{"topic":"\ud83d"}}}"#;
+        let text = serde_json::json!({"module": "message", "content": envelope}).to_string();
+        let object = format!(r#"{{"module":"message","content":{envelope}}}"#);
+        for form in [text.as_str(), &object, envelope] {
+            assert!(matches!(Message::parse(form.as_bytes()), Message::Event(_)), "{form}");
         }
     }
 

@@ -28,6 +28,8 @@ const AGAIN: [Duration; 5] = [
 ];
 /// No server is waited for longer, whatever it says.
 const LONGEST: Duration = Duration::from_secs(600);
+/// How long the bucket may take to say what it has, before files are fetched that it may have.
+const BUCKET_WITHIN: Duration = Duration::from_secs(10);
 /// How long a download token is good.
 const TOKEN_LIFE_MS: i64 = 24 * 3600 * 1000;
 /// A file that has another size than Zoom said is fetched so often before it is taken as it is.
@@ -64,7 +66,10 @@ enum Lost {
 impl Import<'_> {
     /// Works until it is over, or cannot go on in this run. To be dropped when the recorder is shut down.
     pub(super) async fn run(self) {
-        let Some(ordinal) = self.settle().await else { return };
+        // A bucket that is away is no reason to let the token grow old.
+        if let Ok(None) = tokio::time::timeout(BUCKET_WITHIN, self.settle()).await {
+            return;
+        }
         let intent = self.intent();
         let fetched = join_all(intent.files.iter().map(|id| self.fetch(id))).await;
         let mut missing = HashMap::new();
@@ -75,6 +80,7 @@ impl Import<'_> {
                 Err(Lost::Later) => return,
             }
         }
+        let Some(ordinal) = self.settle().await else { return };
         // It may have been told again meanwhile; what it says besides addresses is the same.
         let (intent, Some(recording)) = (self.intent(), self.recording()) else { return };
         let doubts = self.doubts(&recording, &intent, &missing).await;
@@ -118,7 +124,7 @@ impl Import<'_> {
     }
 
     /// Settles which folder of the bucket it goes to, and notes that in the spool; leaves out what the bucket has already. Nothing
-    /// if that is all of it.
+    /// if that is all of it. Cancel safe, and done at once if it was done before.
     async fn settle(&self) -> Option<u32> {
         let intent = self.intent();
         if intent.ordinal.is_some() {

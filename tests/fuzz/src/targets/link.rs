@@ -55,6 +55,7 @@ impl Bench {
         let media = Medium::ALL.into_iter().filter(|medium| i64::from(wanted) & medium.bit() != 0);
         let settings = Settings {
             media: media.map(|medium| (medium, json!({}))).collect(),
+            camera_events: true,
             allowed_hosts: hosts.clone(),
             timing: Timing::default(),
         };
