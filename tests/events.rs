@@ -149,11 +149,13 @@ async fn a_token_that_is_refused_or_expires_is_renewed() {
     recorder.published(1).await;
     check(&home, &summary).await;
     let went = events(&summary);
-    assert_eq!((went.refused, went.sent, went.lost), (1, 2, 0), "{went:?}");
-    assert!(went.expired == 1 && went.connections == 2, "{went:?}");
+    // On a slow machine it expires more than once, and the stop event may fall between two connections.
+    assert!(went.refused == 1 && went.sent >= 1 && went.sent + went.lost == 2, "{went:?}");
+    assert!(went.expired >= 1 && went.connections > went.expired, "{went:?}");
     assert!(tokens(&summary) as u32 > went.connections, "{summary}");
     let refused = recorder.logged("the event WebSocket cannot be opened");
-    assert!(refused[0]["because"].as_str().is_some_and(|text| text.contains("Invalid Token")), "{refused:?}");
+    let invalid = |line: &Value| line["because"].as_str().is_some_and(|text| text.contains("Invalid Token"));
+    assert!(refused.iter().any(|line| invalid(line) && line["delay_ms"] == 0), "{refused:?}");
 }
 
 /// Two recorders on one subscription take it from each other. Both say so, neither fights for long, and between them they
@@ -235,5 +237,4 @@ async fn no_token_is_logged_at_any_level() {
     let log = recorder.raw_log();
     assert!(log.contains("TRACE"), "it logs everything");
     assert!(!log.contains("access_token="), "the token is in the log");
-    let _: Vec<Value> = recorder.log();
 }

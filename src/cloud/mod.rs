@@ -19,7 +19,7 @@ pub use part::Part;
 
 use crate::config::Secret;
 use crate::protocol::server_urls::AllowedHosts;
-use http::header::{AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use http::{HeaderMap, StatusCode};
 use reqwest::{Response, Url};
 use std::time::Duration;
@@ -121,7 +121,7 @@ impl Downloader {
             let client = if url.scheme() == "http" { &self.inside } else { &self.outside };
             let mut request = client.get(url.clone());
             if let Some(token) = token.filter(|_| zooms) {
-                request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose()));
+                request = request.bearer_auth(token.expose());
             }
             if from > 0 {
                 request = request.header(RANGE, format!("bytes={from}-"));

@@ -7,6 +7,8 @@
 //! The token is part of the address: it goes to the host that was checked when the settings were read, no redirect is followed, and
 //! no text from the socket is shown before the token is taken out of it.
 
+mod status;
+
 use super::{Delivery, Receiver};
 use crate::clock;
 use crate::config::{EventsConfig, Secret};
@@ -25,8 +27,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
-
-mod status;
 
 /// The largest message taken, as of a webhook.
 const MAX_MESSAGE_BYTES: usize = super::server::MAX_BODY_BYTES;

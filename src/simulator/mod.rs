@@ -13,6 +13,9 @@
 //!                                   feed ──► material (pictures by ffmpeg, once), sound (on the spot), replay
 //! ```
 //!
+//! Beside them: `events` is the event WebSocket that takes the webhooks' place, `rest` gives tokens and starts streams, `cloud` tells of
+//! Zoom's own recording at the end and is the host of its files.
+//!
 //! Media time is the stream's start plus what the clock counts, times `speed`; every timestamp that is sent is media
 //! time, so it owes nothing to how late a timer fired. What has no connection when it is due is kept (sound, for
 //! 60 s) or counted as not delivered (everything else).

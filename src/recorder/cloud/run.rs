@@ -162,6 +162,7 @@ impl Import<'_> {
                 at_ms: clock::unix_ms(),
             };
             self.mark(done).await;
+            self.tidy(Folder::clear).await;
             return None;
         }
         let event = intent.event.clone();
@@ -334,7 +335,7 @@ impl Import<'_> {
         this.live.remove(&self.folder);
         self.mark(Done { stream_id, ordinal, files, at_ms: clock::unix_ms() }).await;
         drop(known);
-        self.tidy(|folder| folder.clear()).await;
+        self.tidy(Folder::clear).await;
     }
 
     async fn mark(&self, done: Done) {
