@@ -2,14 +2,17 @@
 //!
 //! A variable that is empty counts as absent. A secret may be given as a file: `ZOOM_CLIENT_SECRET_FILE` and so on.
 
+mod apps;
 mod env;
 mod events;
 mod rest;
 
+pub use apps::{App, AppIndex, Apps};
 pub use env::{Mistakes, Secret};
 pub use events::{CloudPolicy, EventsConfig};
 pub use rest::{RestConfig, RestartPolicy};
 
+use crate::ids::Product;
 use crate::output::Template;
 use crate::protocol::message::{AudioStreams, Medium};
 use crate::protocol::server_urls::AllowedHosts;
@@ -76,16 +79,14 @@ pub enum LogFormat {
 /// All settings of `serve`.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Of the General app.
-    pub app: Credentials,
-    /// Of the Video SDK app.
-    pub video_sdk: Option<Credentials>,
-    /// Signs webhooks; without it none are taken.
-    pub secret_token: Option<Secret>,
+    /// The apps whose events come here.
+    pub apps: Apps,
     /// The event WebSocket, if events come by it.
     pub events: Option<EventsConfig>,
     /// Where sockets may be opened.
     pub allowed_hosts: AllowedHosts,
+    /// Where streams are expected to come from; empty if from anywhere.
+    pub regions: Vec<String>,
     /// Whether webhooks without a signature are taken.
     pub allow_unsigned: bool,
     /// The public listener.
@@ -196,15 +197,14 @@ impl Config {
     /// Every mistake, each with its variable and what was expected.
     pub fn from_env(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
         let mut env = Env::new(env);
-        let app = env.app();
-        let video_sdk = env.video_sdk();
-        let secret_token = env.secret_token();
+        let apps = Apps::read(&mut env);
         let host = env.parsed("HOST", "an IP address", IpAddr::from([0, 0, 0, 0]));
         let port = env.parsed("PORT", "a port number", 3000);
         let allowed_hosts = env.allowed_hosts();
-        let rest = RestConfig::read(&mut env, app.as_ref(), video_sdk.as_ref(), &allowed_hosts);
+        let general = apps.first(Product::Meeting).cloned();
+        let rest = RestConfig::read(&mut env, general.as_ref(), apps.first(Product::Session), &allowed_hosts);
         let config = Self {
-            events: env.events(app.as_ref(), &rest, &allowed_hosts),
+            events: env.events(general.as_ref(), &rest, &allowed_hosts),
             rest,
             restart: env.choice(
                 "ZOOM_RESTART",
@@ -212,8 +212,9 @@ impl Config {
             ),
             cloud_recordings: env
                 .choice("CLOUD_RECORDINGS", &[("import", CloudPolicy::Import), ("ignore", CloudPolicy::Ignore)]),
-            video_sdk,
+            apps,
             allowed_hosts,
+            regions: env.regions(),
             allow_unsigned: env.choice("ZOOM_ALLOW_UNSIGNED", &[("false", false), ("true", true)]),
             listen: SocketAddr::new(host, port),
             webhook_path: env.path("WEBHOOK_PATH", "/webhook"),
@@ -231,9 +232,6 @@ impl Config {
             shutdown_grace: env.seconds("SHUTDOWN_GRACE", Duration::from_secs(25)),
             catalogue: env.choice("CATALOGUE", &[("true", true), ("false", false)]),
             log_format: env.choice("LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
-            // It was found missing if it is.
-            app: app.unwrap_or_else(|| Credentials { id: String::new(), secret: Secret::new("") }),
-            secret_token,
         };
         env.checked(config)
     }
@@ -254,14 +252,21 @@ pub fn key_template(env: &dyn Fn(&str) -> Option<String>) -> Result<Template, Mi
     env.checked(template)
 }
 
+const CLIENT_IDS: [&str; 5] =
+    ["ZOOM_CLIENT_ID", "ZM_CLIENT_ID", "ZM_RTMS_CLIENT", "ZOOM_APP_CLIENT_ID", "ZOOM_RTMS_CLIENT_ID"];
+const CLIENT_SECRETS: [&str; 4] =
+    ["ZOOM_CLIENT_SECRET", "ZM_CLIENT_SECRET", "ZM_RTMS_SECRET", "ZOOM_APP_CLIENT_SECRET"];
+
 /// What is read in more than one place, or needs more than a line.
 impl Env<'_> {
     fn app(&mut self) -> Option<Credentials> {
-        self.credentials(
-            &["ZOOM_CLIENT_ID", "ZM_CLIENT_ID", "ZM_RTMS_CLIENT", "ZOOM_APP_CLIENT_ID", "ZOOM_RTMS_CLIENT_ID"],
-            &["ZOOM_CLIENT_SECRET", "ZM_CLIENT_SECRET", "ZM_RTMS_SECRET", "ZOOM_APP_CLIENT_SECRET"],
-            "of the Zoom app, from its page App Credentials",
-        )
+        self.credentials(&CLIENT_IDS, &CLIENT_SECRETS, "of the Zoom app, from its page App Credentials")
+    }
+
+    /// Whether anything of the first app's credentials is set.
+    fn has_app(&self) -> bool {
+        let is_set = |name: &&str| self.text(name).is_some() || self.text(&format!("{name}_FILE")).is_some();
+        CLIENT_IDS.iter().chain(&CLIENT_SECRETS).any(is_set)
     }
 
     fn video_sdk(&mut self) -> Option<Credentials> {
@@ -294,6 +299,19 @@ impl Env<'_> {
 
     fn allowed_hosts(&self) -> AllowedHosts {
         AllowedHosts::new(&self.text("ZOOM_ALLOWED_HOSTS").unwrap_or_else(|| ".zoom.us".into()))
+    }
+
+    fn regions(&mut self) -> Vec<String> {
+        let text = self.text("REGIONS").unwrap_or_default().to_ascii_lowercase();
+        let regions: Vec<String> =
+            text.split(',').map(str::trim).filter(|r| !r.is_empty()).map(str::to_owned).collect();
+        if regions.iter().any(|region| region.len() != 3 || !region.bytes().all(|b| b.is_ascii_lowercase())) {
+            self.mistake(
+                "REGIONS",
+                format_args!("is {text:?}; expected codes of three letters as in Zoom's host names, such as iad,sjc"),
+            );
+        }
+        regions
     }
 
     fn storage_url(&self) -> String {
@@ -402,11 +420,13 @@ mod tests {
             ("SPOOL_MIN_FREE", "512 MiB"),
             ("AUDIO_BITRATE", "48k"),
             ("MEDIA", "video, audio"),
+            ("REGIONS", "IAD, sjc"),
             ("PORT", "0"),
         ]);
         let config = config(&vars).unwrap();
         assert_eq!((config.spool_min_free, config.render.audio_bitrate), (512 << 20, 48_000));
         assert_eq!(config.media, [Medium::Audio, Medium::Video]);
+        assert_eq!(config.regions, ["iad", "sjc"]);
         let shown = format!("{config:?}");
         assert!(!shown.contains("hush") && !shown.contains("quiet"), "{shown}");
     }
@@ -422,6 +442,8 @@ mod tests {
             ("ZM_RTMS_WEBHOOK_SECRET", "quiet"),
         ])
         .unwrap();
-        assert_eq!((config.app.secret.expose(), config.secret_token.unwrap().expose()), ("hush", "quiet"));
+        let (_, app) = config.apps.iter().next().unwrap();
+        let general = app.general.as_ref().unwrap();
+        assert_eq!((general.secret.expose(), app.secret_token.as_ref().unwrap().expose()), ("hush", "quiet"));
     }
 }

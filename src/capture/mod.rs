@@ -3,14 +3,17 @@
 //! It decides nothing: [`crate::protocol::link`] does. It decodes nothing but a message's type, and it waits for
 //! neither renderer, bucket nor disk. One task owns all sockets of a stream.
 
+mod health;
 mod log;
 mod socket;
+
+pub use health::Health;
 
 use crate::clock;
 use crate::dial::Dialer;
 use crate::journal::{Journal, Note};
-use crate::protocol::link::{Ended, Input, Link, Now, Output, Report, RunId};
-use crate::protocol::message::{self, Medium};
+use crate::protocol::link::{Conn, Ended, Input, Link, Now, Output, Report, RunId};
+use crate::protocol::message::{self, Medium, msg_type};
 use crate::protocol::server_urls::ServerUrl;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use log::LateLog;
@@ -46,12 +49,13 @@ pub struct Summary {
 /// Captures one stream until it ends, or until `cancel` drops the sockets without a word: Zoom holds the stream for
 /// whoever connects next.
 ///
-/// The end is noted in the journal; closing it is left to the caller. Not cancel safe: cancel by the token.
+/// `health` is kept up to date. The end is noted in the journal; closing it is left to the caller. Not cancel safe: cancel by the token.
 pub async fn run(
     mut link: Link,
     dialer: &Dialer,
     journal: &Journal,
     mut commands: mpsc::Receiver<Command>,
+    health: &Health,
     cancel: CancellationToken,
 ) -> Summary {
     let mut sockets = Sockets::default();
@@ -73,6 +77,9 @@ pub async fn run(
                 Output::Close(run) => sockets.close(run),
                 Output::Report(report) => {
                     journal.note(now().unix_ms, &note(&link, &report));
+                    if let Report::Connected(RunId { conn: Conn::Signaling, .. }, _) = &report {
+                        health.connected(link.url().host());
+                    }
                     log.push(report);
                 }
                 Output::Ended(ended) => {
@@ -101,6 +108,9 @@ pub async fn run(
                             }
                             journal.append(now.unix_ms, run.conn.as_str(), &bytes);
                             link.handle(now, Input::Received(run, kind, &bytes));
+                            if kind == msg_type::KEEP_ALIVE_REQ && run.conn == Conn::Signaling {
+                                sockets.ping(run).await;
+                            }
                         }
                         _ => {
                             summary.unparsed += 1;
@@ -109,6 +119,7 @@ pub async fn run(
                         }
                     }
                 }
+                Received::Pong(after) => health.answered(after),
                 Received::Closed(how) => link.handle(now(), Input::Closed(run, how)),
             },
             Some((run, dialled)) = dialling.next(), if !dialling.is_empty() => match dialled {

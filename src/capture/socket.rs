@@ -9,7 +9,7 @@ use futures_util::stream::Stream;
 use futures_util::{SinkExt, future};
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::Message;
 
 /// The largest message taken with pictures. Zoom names no limit; a key frame or a PNG of a large screen reaches megabytes.
@@ -37,6 +37,8 @@ impl Conn {
 /// What came out of a socket.
 pub(super) enum Received {
     Message(Bytes),
+    /// A ping was answered, after this long.
+    Pong(Duration),
     /// The socket is gone, and was forgotten.
     Closed(String),
 }
@@ -51,6 +53,8 @@ pub(super) struct Sockets {
     open: Vec<(RunId, Socket)>,
     /// Which of the others is read next.
     turn: usize,
+    /// The ping that is under way.
+    ping: Option<(RunId, Instant)>,
 }
 
 impl Sockets {
@@ -91,6 +95,11 @@ impl Sockets {
                                 |frame| format!("close {} {}", u16::from(frame.code), clip(&frame.reason)),
                             ));
                         }
+                        Poll::Ready(Some(Ok(Message::Pong(_)))) => {
+                            if let Some((_, sent)) = self.ping.take_if(|(to, _)| *to == run) {
+                                return Poll::Ready((run, Received::Pong(sent.elapsed())));
+                            }
+                        }
                         // Pings are answered by the library.
                         Poll::Ready(Some(Ok(_))) => {}
                         Poll::Ready(Some(Err(err))) => break Some(with_sources(&err)),
@@ -114,6 +123,16 @@ impl Sockets {
             Ok(Ok(())) => Ok(()),
             Ok(Err(err)) => Err(with_sources(&err)),
             Err(_) => Err(format!("a message could not be sent within {} s", SEND_TIMEOUT.as_secs())),
+        }
+    }
+
+    /// Asks for a sign of life, to see how long it takes. What does not answer is found out otherwise.
+    pub(super) async fn ping(&mut self, run: RunId) {
+        let Some((_, socket)) = self.open.iter_mut().find(|(id, _)| *id == run) else { return };
+        let sent = Instant::now();
+        let ping = socket.send(Message::Ping(Bytes::from_static(b"rtms-recorder")));
+        if matches!(tokio::time::timeout(SEND_TIMEOUT, ping).await, Ok(Ok(()))) {
+            self.ping = Some((run, sent));
         }
     }
 

@@ -40,12 +40,13 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
 
     let settings = server::Settings {
         webhook_path: config.webhook_path,
-        secret_token: config.secret_token,
+        apps: config.apps,
         allow_unsigned: config.allow_unsigned,
     };
     let (receiver, event_socket) = match config.events {
         Some(events) => {
-            let alone = settings.secret_token.is_none() && !settings.allow_unsigned;
+            let webhooks = settings.apps.iter().any(|(_, app)| app.secret_token.is_some());
+            let alone = !webhooks && !settings.allow_unsigned;
             let (door, receiver) = socket::Door::new(events, Dialer::new()?, Arc::new(recorder.clone()), alone)?;
             let stop = CancellationToken::new();
             let task = tokio::spawn(door.run(stop.clone()));

@@ -54,15 +54,11 @@ impl Env<'_> {
         let app = app.cloned()?;
         let of_another = rest.credentials.as_ref().is_some_and(|rest| rest.id != app.id);
         let account_id = rest.account_id.clone().filter(|_| !of_another);
-        Some(EventsConfig {
-            url,
-            subscription_id,
-            token: RestConfig { account_id, credentials: Some(app), ..rest.clone() },
-        })
+        Some(EventsConfig { url, subscription_id, token: rest.in_the_name_of(app, account_id) })
     }
 
-    /// What signs the webhooks; not needed if events come by the event WebSocket.
-    pub(super) fn secret_token(&mut self) -> Option<Secret> {
+    /// What signs the webhooks of the first app, which is `needed` unless events come by the event WebSocket.
+    pub(super) fn secret_token(&mut self, needed: bool) -> Option<Secret> {
         let token = self.secret(&[
             "ZOOM_SECRET_TOKEN",
             "WEBHOOK_SECRET_TOKEN",
@@ -70,7 +66,7 @@ impl Env<'_> {
             "ZOOM_WEBHOOK_SECRET",
             "ZOOM_WEBHOOK_SECRET_TOKEN",
         ]);
-        if token.is_none() && self.text("ZOOM_SUBSCRIPTION_ID").is_none() {
+        if token.is_none() && needed && self.text("ZOOM_SUBSCRIPTION_ID").is_none() {
             self.mistake("ZOOM_SECRET_TOKEN", "is required: the Secret Token of the Zoom app, from its page Access (or ZOOM_SUBSCRIPTION_ID, for events without webhooks)");
         }
         token
@@ -90,7 +86,7 @@ mod tests {
     #[test]
     fn a_subscription_does_without_the_secret_token() {
         let config = config(&[("ZOOM_SUBSCRIPTION_ID", "sub")]).unwrap();
-        assert_eq!(config.secret_token, None);
+        assert!(config.apps.iter().all(|(_, app)| app.secret_token.is_none()));
         let events = config.events.unwrap();
         assert_eq!((events.url.as_str(), events.subscription_id.as_str()), ("wss://ws.zoom.us/ws", "sub"));
         assert_eq!((events.token.account_id, events.token.credentials.unwrap().id.as_str()), (None, "app"));

@@ -4,9 +4,9 @@
 //! the raw body before anything in it is looked at.
 
 use super::{Delivery, NotTaken, Receiver};
-use crate::config::Secret;
+use crate::config::{AppIndex, Apps};
 use crate::protocol::event::Event;
-use crate::protocol::signature;
+use crate::protocol::signature::{self, Refused};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use std::future::Future;
@@ -28,8 +28,8 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
 pub struct Settings {
     /// The path of the webhook.
     pub webhook_path: String,
-    /// Signs the webhooks; without it none are taken but unsigned ones, if those are.
-    pub secret_token: Option<Secret>,
+    /// Their Secret Tokens sign the webhooks.
+    pub apps: Apps,
     /// Whether webhooks without a signature are taken.
     pub allow_unsigned: bool,
 }
@@ -89,21 +89,18 @@ impl Door {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let (timestamp, signature) = (header("x-zm-request-timestamp"), header("x-zm-signature"));
         let unsigned = signature.is_none() && timestamp.is_none() && self.settings.allow_unsigned;
-        if !unsigned {
-            let Some(token) = &self.settings.secret_token else {
-                tracing::warn!(
-                    bytes = body.len(),
-                    "a webhook was refused: ZOOM_SECRET_TOKEN is not set; set it to take webhooks"
-                );
-                return plain(StatusCode::UNAUTHORIZED, "");
-            };
-            if let Err(refused) =
-                signature::verify_webhook(token.expose(), timestamp, signature, &body, received_ms / 1000)
-            {
-                tracing::warn!(err = %refused, bytes = body.len(), "a webhook was refused");
+        let app = match self.signed_by(timestamp, signature, &body, received_ms / 1000) {
+            Ok(app) => Some(app),
+            Err(_) if unsigned => None,
+            Err(refused) => {
+                if self.settings.apps.iter().all(|(_, app)| app.secret_token.is_none()) {
+                    tracing::warn!("a webhook was refused: ZOOM_SECRET_TOKEN is not set; set it to take webhooks");
+                } else {
+                    tracing::warn!(err = %refused, bytes = body.len(), "a webhook was refused");
+                }
                 return plain(StatusCode::UNAUTHORIZED, "");
             }
-        }
+        };
         let event = match Event::parse(&body, received_ms) {
             Ok(event) => event,
             Err(err) => {
@@ -112,9 +109,9 @@ impl Door {
             }
         };
         if let Event::UrlValidation { plain_token } = &event {
-            return self.challenge(plain_token);
+            return self.challenge(plain_token, app);
         }
-        let delivery = Delivery { event, body, received_ms };
+        let delivery = Delivery { event, body, received_ms, app };
         let taken = tokio::time::timeout(ANSWER_WITHIN, self.receiver.deliver(delivery)).await;
         match taken.unwrap_or_else(|_| Err(NotTaken("the spool did not take it in time; check its disk".into()))) {
             Ok(()) => plain(StatusCode::OK, ""),
@@ -125,8 +122,34 @@ impl Door {
         }
     }
 
-    fn challenge(&self, plain_token: &str) -> Response<Bytes> {
-        let Some(token) = &self.settings.secret_token else { return plain(StatusCode::UNAUTHORIZED, "") };
+    /// The app whose Secret Token it is signed with. If there is none, what is wrong with it: that it is too old is said only if
+    /// a token fits.
+    fn signed_by(
+        &self,
+        timestamp: Option<&str>,
+        signature: Option<&str>,
+        body: &[u8],
+        now_s: i64,
+    ) -> Result<AppIndex, Refused> {
+        let mut refused = Refused::Missing;
+        for (index, app) in self.settings.apps.iter() {
+            let Some(token) = &app.secret_token else { continue };
+            match signature::verify_webhook(token.expose(), timestamp, signature, body, now_s) {
+                Ok(()) => return Ok(index),
+                Err(err @ Refused::Stale(_)) => return Err(err),
+                Err(err) => refused = err,
+            }
+        }
+        Err(refused)
+    }
+
+    /// Answers with the token of the app that asks; if it does not say so, of the first one.
+    fn challenge(&self, plain_token: &str, app: Option<AppIndex>) -> Response<Bytes> {
+        let mut apps = self.settings.apps.iter();
+        let Some((_, app)) = apps.find(|(index, _)| app.is_none_or(|app| app == *index)) else {
+            return plain(StatusCode::UNAUTHORIZED, "");
+        };
+        let Some(token) = &app.secret_token else { return plain(StatusCode::UNAUTHORIZED, "") };
         let encrypted = signature::challenge(token.expose(), plain_token);
         let answer = serde_json::json!({"plainToken": plain_token, "encryptedToken": encrypted});
         let mut response = plain(StatusCode::OK, answer.to_string());

@@ -242,7 +242,8 @@ async fn hand_over(mut inbox: mpsc::Receiver<(Bytes, i64)>, receiver: Arc<dyn Re
                 continue;
             }
         };
-        let delivery = Delivery { event, body, received_ms };
+        // The token is of the first app, which is the one that streams are taken to be of.
+        let delivery = Delivery { event, body, received_ms, app: None };
         if let Err(why) = hand_over_once(receiver.as_ref(), delivery.clone()).await {
             tracing::error!(
                 err = why,

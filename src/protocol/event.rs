@@ -6,7 +6,8 @@
 use super::cloud::{self, CloudRecording};
 use super::mend::mended;
 use super::server_urls;
-use super::tolerant::as_int;
+use super::tolerant::{as_int, as_reason};
+use crate::advice::{Advice, notice};
 use crate::ids::{MeetingId, Product, StreamId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -73,16 +74,24 @@ pub enum Event {
     },
     /// Files of a cloud recording are ready.
     Cloud(Box<CloudRecording>),
-    /// A user or account removed the app.
-    Deauthorized {
-        /// Whose, if Zoom says so.
-        account_id: Option<String>,
-    },
+    /// Something about the account or the app that an operator should know.
+    Notice(Notice),
     /// Anything else: acknowledged and logged.
     Other {
         /// Its name, cut to a sane length.
         name: String,
     },
+}
+
+/// An event about the account or the app rather than a stream that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The event's name.
+    pub name: &'static str,
+    /// What it means.
+    pub advice: Advice,
+    /// What Zoom says besides, such as `account_id=acc1, concurrency_number=2001`: ids, numbers, and a reason.
+    pub facts: String,
 }
 
 /// Why a body is not an event.
@@ -131,8 +140,8 @@ impl Event {
             let plain_token = payload.required("plainToken")?;
             return Ok(Self::UrlValidation { plain_token });
         }
-        if name == "app_deauthorized" {
-            return Ok(Self::Deauthorized { account_id: payload.text("account_id") });
+        if let Some((name, advice)) = notice::ALL.iter().find(|(known, _)| *known == name) {
+            return Ok(Self::Notice(Notice { name, advice: *advice, facts: payload.facts() }));
         }
         if cloud::is_event(name) {
             return Ok(Self::Cloud(Box::new(cloud::parse(&body, &payload, event_ts)?)));
@@ -144,7 +153,7 @@ impl Event {
         Ok(match what {
             Verb::Started => Self::Started(Box::new(payload.started(stream, event_ts)?)),
             Verb::Stopped => {
-                let stop_reason = payload.find(&["stop_reason", "reason"]).and_then(as_int);
+                let stop_reason = payload.find(&["stop_reason", "reason"]).and_then(as_reason);
                 Self::Stopped { stream, event_ts, stop_reason }
             }
             Verb::Interrupted => Self::Interrupted { stream, event_ts },
@@ -219,6 +228,32 @@ impl<'a> Payload<'a> {
 
     fn missing(&self, field: &'static str) -> Error {
         Error::Missing { event: self.name.to_owned(), field }
+    }
+
+    /// What is worth telling of a notice. What a failed start looks like is not documented, so several names are tried.
+    fn facts(&self) -> String {
+        const FACTS: [&str; 12] = [
+            "account_id",
+            "meeting_uuid",
+            "webinar_uuid",
+            "session_id",
+            "engagement_id",
+            "call_id",
+            "rtms_stream_id",
+            "concurrency_limit",
+            "concurrency_number",
+            "percentage",
+            "reason",
+            "error_message",
+        ];
+        let of = self.value.get("id_field").unwrap_or(&Value::Null);
+        let id = Payload { name: self.name, value: of };
+        let fact = |key: &&str| {
+            let text = self.text(key).or_else(|| id.text(key))?;
+            let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
+            Some(format!("{key}={text}"))
+        };
+        FACTS.iter().filter_map(fact).collect::<Vec<String>>().join(", ")
     }
 
     fn started(&self, stream: StreamRef, event_ts: i64) -> Result<Started, Error> {
@@ -314,7 +349,7 @@ mod tests {
 
     #[test]
     fn stop_reasons_come_as_number_or_text() {
-        for reason in [json!(6), json!("6")] {
+        for reason in [json!(6), json!("6"), json!("STOP_BC_MEETING_ENDED")] {
             let event = parse(&json!({"event": "meeting.rtms_stopped", "event_ts": 9,
                                       "payload": {"rtms_stream_id": "s", "stop_reason": reason}}));
             assert!(matches!(event, Ok(Event::Stopped { stop_reason: Some(6), event_ts: 9, .. })), "{event:?}");
@@ -339,8 +374,40 @@ mod tests {
         );
         assert!(matches!(Event::parse(b"{", 1), Err(Error::NotJson(_))));
         assert!(matches!(parse(&json!([1])), Err(Error::NoName)));
-        for name in ["meeting.started", "rtms.concurrency_limited", "", "x"] {
+        for name in ["meeting.started", "rtms.request_status", "", "x"] {
             assert!(matches!(parse(&json!({"event": name})), Ok(Event::Other { .. })), "{name}");
+        }
+    }
+
+    /// Everything that is known to be posted, one file each, named for its event or quirk.
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "fixtures are files")]
+    fn fixtures_of_every_product_are_read() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/webhook");
+        let mut shown = Vec::new();
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let event = Event::parse(&std::fs::read(&path).unwrap(), i64::MAX / 2).unwrap();
+            shown.push(format!("{name}: {}", describe(&event)));
+        }
+        shown.sort();
+        insta::assert_snapshot!(shown.join("\n"));
+    }
+
+    fn describe(event: &Event) -> String {
+        let of = |stream: &StreamRef| format!("{} {}", stream.product.as_str(), stream.stream_id);
+        match event {
+            Event::UrlValidation { .. } => "url validation".to_owned(),
+            Event::Started(s) => {
+                let other = s.other_id.as_ref().map_or_else(String::new, |(key, id)| format!(", or {key} {id}"));
+                format!("{} started, {} {}{other}, at {}", of(&s.stream), s.id_key, s.id, s.signaling_url)
+            }
+            Event::Stopped { stream, stop_reason, .. } => format!("{} stopped, {stop_reason:?}", of(stream)),
+            Event::Interrupted { stream, .. } => format!("{} interrupted", of(stream)),
+            Event::Cloud(cloud) => format!("{} of the cloud, {} files", cloud.product.as_str(), cloud.files.len()),
+            Event::Notice(notice) => format!("notice {} ({})", notice.name, notice.facts),
+            Event::Other { name } => format!("other {name}"),
         }
     }
 }

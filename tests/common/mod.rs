@@ -406,13 +406,13 @@ impl Bucket {
     }
 
     pub(crate) async fn read(&self, key: &str) -> Vec<u8> {
-        let key = Key::from(format!("{}{key}", self.prefix));
+        let key = Key::parse(format!("{}{key}", self.prefix)).expect("a key");
         let found = self.store.get(&key).await.unwrap_or_else(|err| panic!("{key}: {err}"));
         found.bytes().await.expect("the object").to_vec()
     }
 
     pub(crate) async fn content_type(&self, key: &str) -> Option<String> {
-        let key = Key::from(format!("{}{key}", self.prefix));
+        let key = Key::parse(format!("{}{key}", self.prefix)).expect("a key");
         let found = self.store.get(&key).await.expect("the object");
         found.attributes.get(&Attribute::ContentType).map(|value| value.as_ref().to_owned())
     }

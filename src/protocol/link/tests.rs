@@ -1,3 +1,5 @@
+mod mock_server;
+
 use super::*;
 use crate::ids::{MeetingId, StreamId};
 use crate::protocol::server_urls::AllowedHosts;
@@ -15,8 +17,8 @@ impl Bench {
     fn new(media: &[Medium], id_keys: &[&'static str]) -> Self {
         let start = Instant::now_for_tests();
         let settings = Settings {
+            product: crate::ids::Product::Meeting,
             media: media.iter().map(|&medium| (medium, json!({}))).collect(),
-            camera_events: true,
             allowed_hosts: AllowedHosts::new(".zoom.us"),
             timing: Timing::default(),
         };

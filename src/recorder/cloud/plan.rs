@@ -85,6 +85,7 @@ pub(super) fn plan(
             ..Ids::default()
         },
         source: Some(Source::Cloud(CloudSource { topic: recording.topic.clone(), files: listed.collect() })),
+        regions: Vec::new(),
         continues: None,
         continued_by: None,
         started_at: Timestamp(recording.started_ms),
