@@ -5,11 +5,13 @@
 mod admin;
 mod apps;
 mod env;
+mod events;
 mod rest;
 
 pub use admin::AdminConfig;
 pub use apps::{App, AppIndex, Apps};
 pub use env::{Mistakes, Secret};
+pub use events::{CloudPolicy, EventsConfig};
 pub use rest::{RestConfig, RestartPolicy};
 
 use crate::ids::Product;
@@ -81,6 +83,8 @@ pub enum LogFormat {
 pub struct Config {
     /// The apps whose events come here.
     pub apps: Apps,
+    /// The event WebSocket, if events come by it.
+    pub events: Option<EventsConfig>,
     /// Where sockets may be opened.
     pub allowed_hosts: AllowedHosts,
     /// Where streams are expected to come from; empty if from anywhere.
@@ -111,6 +115,8 @@ pub struct Config {
     pub rest: RestConfig,
     /// When a stream that ended in trouble is started again.
     pub restart: RestartPolicy,
+    /// What becomes of cloud recordings.
+    pub cloud_recordings: CloudPolicy,
     /// What becomes of streams that run when the process is told to stop.
     pub shutdown: Shutdown,
     /// How long that may take.
@@ -199,17 +205,17 @@ impl Config {
         let host = env.parsed("HOST", "an IP address", IpAddr::from([0, 0, 0, 0]));
         let port = env.parsed("PORT", "a port number", 3000);
         let allowed_hosts = env.allowed_hosts();
+        let general = apps.first(Product::Meeting).cloned();
+        let rest = RestConfig::read(&mut env, general.as_ref(), apps.first(Product::Session), &allowed_hosts);
         let config = Self {
-            rest: RestConfig::read(
-                &mut env,
-                apps.first(Product::Meeting),
-                apps.first(Product::Session),
-                &allowed_hosts,
-            ),
+            events: env.events(general.as_ref(), &rest, &allowed_hosts),
+            rest,
             restart: env.choice(
                 "ZOOM_RESTART",
                 &[("auto", RestartPolicy::Auto), ("on", RestartPolicy::On), ("off", RestartPolicy::Off)],
             ),
+            cloud_recordings: env
+                .choice("CLOUD_RECORDINGS", &[("import", CloudPolicy::Import), ("ignore", CloudPolicy::Ignore)]),
             apps,
             allowed_hosts,
             regions: env.regions(),
@@ -401,7 +407,7 @@ mod tests {
           ZOOM_CLIENT_SECRET_FILE names /nonexistent, which cannot be read: No such file or directory (os error 2)
           ZOOM_CLIENT_ID is required: the client id of the Zoom app, from its page App Credentials
           ZOOM_VIDEO_SDK_KEY is used together with ZOOM_VIDEO_SDK_SECRET; one of them is not set
-          ZOOM_SECRET_TOKEN is required: the Secret Token of the Zoom app, from its page Access
+          ZOOM_SECRET_TOKEN is required: the Secret Token of the Zoom app, from its page Access (or ZOOM_SUBSCRIPTION_ID, for events without webhooks)
           PORT is "http"; expected a port number
           WEBHOOK_PATH is "webhook"; expected a path such as /webhook
           SPOOL_MIN_FREE is "lots"; expected a size such as 5GiB
@@ -443,6 +449,6 @@ mod tests {
         .unwrap();
         let (_, app) = config.apps.iter().next().unwrap();
         let general = app.general.as_ref().unwrap();
-        assert_eq!((general.secret.expose(), app.secret_token.expose()), ("hush", "quiet"));
+        assert_eq!((general.secret.expose(), app.secret_token.as_ref().unwrap().expose()), ("hush", "quiet"));
     }
 }

@@ -1,9 +1,10 @@
 //! Records Zoom Realtime Media Streams into files in a bucket: webhook in, files out.
 //!
 //! ```text
-//!  webhooks ──► events ──► recorder ──► capture   one task per stream: signaling and media sockets
-//!               verify     one recording    │ every message, as received
-//!               parse      per stream       ▼
+//!  webhooks ────┐
+//!  event socket ┴► events ──► recorder ──► capture   one task per stream: signaling and media sockets
+//!                  verify     one recording │ every message, as received
+//!                  parse      per stream    ▼
 //!                                        journal   append-only chunks in the spool: the only truth
 //!                                           │ closed chunks, in order
 //!                                           ▼
@@ -28,7 +29,8 @@
 //! 1. A webhook is answered after its effect is durable in the spool, and within Zoom's 3 s ([`events::server`],
 //!    [`recorder`]): `tests/consent.rs`, `withdrawn_while_the_bucket_is_away_and_killed_before_it_is_back`; `tests/power.rs`.
 //! 2. One stream id, one recording, one connection, however often and from wherever its events arrive ([`recorder`],
-//!    [`protocol::link`]): `tests/connection.rs`, `webhooks_that_come_twice_and_late_make_one_recording`, and the fuzz target `link`.
+//!    [`protocol::link`]): `tests/connection.rs`, `webhooks_that_come_twice_and_late_make_one_recording`; `tests/events.rs`, and the fuzz
+//!    target `link`. A file of a cloud recording is imported once: `tests/cloud.rs`.
 //! 3. Bytes in a closed chunk of a journal never change; it is closed by fsync, then rename ([`journal`]):
 //!    `chunks_close_at_their_size_and_never_change` in its tests.
 //! 4. A socket never waits for the renderer or the bucket; what the disk does not take is counted and listed ([`capture`],
@@ -56,8 +58,10 @@ pub mod advice;
 pub mod capture;
 pub mod catalogue;
 pub mod clock;
+pub mod cloud;
 pub mod config;
 pub mod container;
+pub mod dial;
 pub mod events;
 pub mod ffmpeg;
 pub mod ids;

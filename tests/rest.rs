@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{CLIENT_ID, CLIENT_SECRET, Home, Recorder, meeting, play, provide_crypto};
+use common::{CLIENT_ID, CLIENT_SECRET, Home, Recorder, free, meeting, play, provide_crypto};
 use rtms_recorder::config::RestConfig;
 use rtms_recorder::ids::Product;
 use rtms_recorder::output::Manifest;
@@ -11,24 +11,11 @@ use rtms_recorder::simulator::{Rest, RestCall, Settings, Summary};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::process::Output;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// The simulator's account.
 const ACCOUNT: &str = "acSimulator1";
-
-/// An address that is free, and that no outgoing connection is given by the system.
-fn free() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 20_000 + std::process::id() as u16 % 10_000;
-    loop {
-        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
-        if let Ok(listener) = std::net::TcpListener::bind(("127.0.0.1", port)) {
-            return listener.local_addr().expect("an address");
-        }
-    }
-}
 
 /// A home whose REST API is at `rest`.
 fn home(rest: SocketAddr) -> Home {

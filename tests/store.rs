@@ -164,6 +164,7 @@ fn plan(spool: &Path) -> PublishPlan {
         spool: spool.to_owned(),
         files: vec![file(Object::Recording, 9 * MIB), file(Object::Audio, 70_000)],
         manifest: Manifest {
+            source: None,
             schema_version: SCHEMA_VERSION,
             recorder: Recorder::this(),
             recording_id: RecordingId::new(&stream, 1),

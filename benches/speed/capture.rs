@@ -7,8 +7,9 @@ use crate::play::{CLIENT_ID, CLIENT_SECRET, Meetings, SECRET_TOKEN};
 use crate::process::own_cpu_s;
 use crate::table::Row;
 use crate::{Options, say};
-use rtms_recorder::capture::{self, Command, Dialer, Vitals};
+use rtms_recorder::capture::{self, Command, Vitals};
 use rtms_recorder::config::{App, Apps, Secret};
+use rtms_recorder::dial::Dialer;
 use rtms_recorder::events::{Delivery, NotTaken, Receiver, server};
 use rtms_recorder::journal::{Disk, Journal, read};
 use rtms_recorder::protocol::event::Event;
@@ -47,7 +48,7 @@ async fn keep(count: usize, length_s: f64) -> Row {
     let keeper = Arc::new(Keeper::new(spool.path().to_owned()));
     let settings = server::Settings {
         webhook_path: "/webhook".into(),
-        apps: Apps::new(vec![App { secret_token: Secret::new(SECRET_TOKEN), general: None, video_sdk: None }]),
+        apps: Apps::new(vec![App { secret_token: Some(Secret::new(SECRET_TOKEN)), general: None, video_sdk: None }]),
         allow_unsigned: false,
     };
     let serving = tokio::spawn(server::run(listener, settings, Arc::clone(&keeper) as _, std::future::pending()));

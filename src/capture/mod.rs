@@ -9,10 +9,10 @@ mod socket;
 mod vitals;
 
 pub use health::Health;
-pub use socket::Dialer;
 pub use vitals::{Connection, Received as ReceivedMedia, Vitals};
 
 use crate::clock;
+use crate::dial::Dialer;
 use crate::journal::{Journal, Note};
 use crate::protocol::link::{Conn, Ended, Input, Link, Now, Output, Report, RunId};
 use crate::protocol::message::{self, Medium, msg_type};
@@ -69,7 +69,7 @@ pub async fn run(
     loop {
         while let Some(output) = link.poll() {
             match output {
-                Output::Dial(run, url) => dialling.push(async move { (run, dialer.dial(run.conn, &url).await) }),
+                Output::Dial(run, url) => dialling.push(async move { (run, run.conn.dial(dialer, &url).await) }),
                 Output::Send(run, text) => {
                     if let Err(because) = sockets.send(run, text).await {
                         sockets.drop_socket(run);

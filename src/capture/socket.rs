@@ -1,5 +1,6 @@
-//! WebSockets: opening one, and reading from all of a stream's at once.
+//! WebSockets: opening one of a stream's, and reading from all of them at once.
 
+use crate::dial::{Dialer, Socket, clip, with_sources};
 use crate::protocol::link::{Conn, RunId};
 use crate::protocol::message::Medium;
 use crate::protocol::server_urls::ServerUrl;
@@ -7,20 +8,14 @@ use bytes::Bytes;
 use futures_util::stream::Stream;
 use futures_util::{SinkExt, future};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 
 /// The largest message taken with pictures. Zoom names no limit; a key frame or a PNG of a large screen reaches megabytes.
 const MAX_PICTURE_BYTES: usize = 16 << 20;
 /// The largest of the others: a second of 48 kHz stereo is 256 KiB in base64.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
-/// How long opening a socket may take, TLS included.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a send may take. Ours are small, so a peer that takes none of them is gone.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much is read at a time of pictures. It is a socket's memory, and cleared before every read.
@@ -28,57 +23,16 @@ const READ_PICTURES_BYTES: usize = 32 << 10;
 /// And of the rest: a packet of sound has about a kilobyte.
 const READ_BYTES: usize = 4 << 10;
 
-pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-/// Opens sockets, with the certificates of the system checked by rustls.
-#[derive(Clone)]
-pub struct Dialer {
-    tls: Connector,
-}
-
-impl Dialer {
-    /// Reads the system's root certificates (or those that `SSL_CERT_FILE` names).
-    ///
-    /// # Errors
-    /// When there are none: no server could be trusted.
-    pub fn new() -> Result<Self, NoRoots> {
-        let mut roots = rustls::RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            let problems: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
-            return Err(NoRoots(problems.join("; ")));
-        }
-        let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        Ok(Self { tls: Connector::Rustls(Arc::new(config)) })
-    }
-
-    /// Opens a socket. The error says what came back.
-    pub(super) async fn dial(&self, conn: Conn, url: &ServerUrl) -> Result<Socket, String> {
-        let (limit, at_once) = match conn {
-            Conn::Media(Medium::Video | Medium::Share) => (MAX_PICTURE_BYTES, READ_PICTURES_BYTES),
+impl Conn {
+    /// Opens its socket. The error says what came back.
+    pub(super) async fn dial(self, dialer: &Dialer, url: &ServerUrl) -> Result<Socket, String> {
+        let (limit, at_once) = match self {
+            Self::Media(Medium::Video | Medium::Share) => (MAX_PICTURE_BYTES, READ_PICTURES_BYTES),
             _ => (MAX_MESSAGE_BYTES, READ_BYTES),
         };
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(limit))
-            .max_frame_size(Some(limit))
-            .read_buffer_size(at_once);
-        let connect =
-            tokio_tungstenite::connect_async_tls_with_config(url.as_str(), Some(config), true, Some(self.tls.clone()));
-        match tokio::time::timeout(DIAL_TIMEOUT, connect).await {
-            Ok(Ok((socket, _response))) => Ok(socket),
-            Ok(Err(err)) => Err(with_sources(&err)),
-            Err(_) => Err(format!("no connection within {} s", DIAL_TIMEOUT.as_secs())),
-        }
+        dialer.open(url.as_str(), limit, at_once).await.map_err(|refused| refused.because)
     }
 }
-
-/// There is no root certificate on this machine.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "no root certificates were found, so no server can be trusted: install ca-certificates or set SSL_CERT_FILE ({0})"
-)]
-pub struct NoRoots(String);
 
 /// What came out of a socket.
 pub(super) enum Received {
@@ -196,22 +150,4 @@ impl Sockets {
             });
         }
     }
-}
-
-/// An error with all that it wraps, since the outermost often says little.
-fn with_sources(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut source = err.source();
-    while let Some(err) = source {
-        let inner = err.to_string();
-        if !text.contains(&inner) {
-            text = format!("{text}: {inner}");
-        }
-        source = err.source();
-    }
-    clip(&text)
-}
-
-fn clip(text: &str) -> String {
-    text.chars().take(200).collect()
 }

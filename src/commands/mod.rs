@@ -5,9 +5,9 @@ pub(crate) mod serve;
 
 use crate::{EXIT_LATER, EXIT_USAGE, env};
 use anyhow::Context;
-use rtms_recorder::capture::Dialer;
 use rtms_recorder::catalogue::{self, Catalogue};
 use rtms_recorder::config::{Config, Mistakes};
+use rtms_recorder::dial::Dialer;
 use rtms_recorder::ffmpeg::{self, Ffmpeg};
 use rtms_recorder::recorder::spool::{self, Spool};
 use rtms_recorder::recorder::{self, Recorder, Unfinished};

@@ -29,7 +29,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     for id in &left {
-        tracing::error!(recording = %id, dir = %spool_dir.join(id.as_str()).display(), "not finished; the lines above say why");
+        tracing::error!(recording = %id, dir = %spool_dir.join(id).display(), "not finished; the lines above say why");
     }
     Ok(ExitCode::FAILURE)
 }

@@ -5,7 +5,8 @@ use crate::env;
 use anyhow::Context;
 use rtms_recorder::admin;
 use rtms_recorder::config::{Config, Shutdown};
-use rtms_recorder::events::server;
+use rtms_recorder::dial::Dialer;
+use rtms_recorder::events::{Receiver, server, socket};
 use rtms_recorder::ffmpeg::{self, Ffmpeg};
 use rtms_recorder::recorder::{Recorder, Unfinished};
 use rtms_recorder::store::Store;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     let parts = match Parts::open(Config::from_env(&env))? {
@@ -56,9 +58,24 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         apps: config.apps,
         allow_unsigned: config.allow_unsigned,
     };
+    let (receiver, event_socket) = match config.events {
+        Some(events) => {
+            let webhooks = settings.apps.iter().any(|(_, app)| app.secret_token.is_some());
+            let alone = !webhooks && !settings.allow_unsigned;
+            let (door, receiver) = socket::Door::new(events, Dialer::new()?, Arc::new(recorder.clone()), alone)?;
+            let stop = CancellationToken::new();
+            let task = tokio::spawn(door.run(stop.clone()));
+            (receiver, Some((stop, task)))
+        }
+        None => (Arc::new(recorder.clone()) as Arc<dyn Receiver>, None),
+    };
     // It answers to the end: that no new stream is taken, and to a stop event as ever.
-    let served = tokio::spawn(server::run(listener, settings, Arc::new(recorder.clone()), std::future::pending()));
+    let served = tokio::spawn(server::run(listener, settings, receiver, std::future::pending()));
     stop.next().await;
+    if let Some((stop, _)) = &event_socket {
+        // Given up at once: a next start is to have the subscription for itself.
+        stop.cancel();
+    }
     match config.shutdown {
         Shutdown::Handover => tracing::info!("shutting down: streams that run are handed over to the next start"),
         Shutdown::Finish => tracing::info!("shutting down: streams that run end here, and what is there is published"),
@@ -66,6 +83,10 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     tokio::select! {
         () = async {
             recorder.shut_down(config.shutdown, config.shutdown_grace).await;
+            if let Some((_, task)) = event_socket {
+                // What it had taken is with the recorder, or cannot be taken any more.
+                task.abort();
+            }
             listing.end().await;
         } => {}
         () = stop.next() => {

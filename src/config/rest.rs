@@ -54,6 +54,11 @@ impl RestConfig {
         env.checked(config)
     }
 
+    /// The same, asked in the name of this app.
+    pub(super) fn in_the_name_of(&self, app: Credentials, account_id: Option<String>) -> Self {
+        Self { account_id, credentials: Some(app), ..self.clone() }
+    }
+
     pub(super) fn read(
         env: &mut Env<'_>,
         app: Option<&Credentials>,

@@ -2,6 +2,7 @@
 //! by whoever receives it.
 
 pub mod server;
+pub mod socket;
 
 use crate::config::AppIndex;
 use crate::protocol::event::Event;

@@ -5,6 +5,7 @@
 
 use crate::ids::{UserId, path_safe};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// The folder of a recording, relative to the storage URL, without a slash at either end: see
@@ -72,6 +73,9 @@ impl TryFrom<String> for Folder {
 /// The key of the page that lists all recordings.
 pub const CATALOGUE: &str = "index.html";
 
+/// What the names of Zoom's own files begin with, in the folder of a recording.
+pub const CLOUD: &str = "cloud/";
+
 /// An object in the folder of a recording.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -105,12 +109,26 @@ pub enum Object {
     Index,
     /// What was received, packed.
     Journal,
+    /// A file of Zoom's own cloud recording: its name below `cloud/`, as [`Object::cloud`] makes it.
+    Cloud(String),
     /// What was recorded; the last object to be written.
     Manifest,
 }
 
 impl Object {
-    /// The name within the folder; only [`Object::Participant`] is a level down.
+    /// A file of Zoom's cloud recording: `what` it is (or whose sound, if it is of one `participant`), Zoom's `id` of it, and how its name
+    /// ends. Only the parts that are safe get into the key, and files with different ids do not meet.
+    pub fn cloud(what: &str, participant: bool, id: &str, extension: &str) -> Self {
+        let id: String = Sha256::digest(id.as_bytes())[..4].iter().map(|b| format!("{b:02x}")).collect();
+        let plain = (1..=8).contains(&extension.len()) && extension.bytes().all(|b| b.is_ascii_alphanumeric());
+        let extension = if plain { extension.to_ascii_lowercase() } else { "bin".to_owned() };
+        let folder = if participant { "participants/" } else { "" };
+        let what = if participant { name_safe(what) } else { path_safe(&what.to_ascii_lowercase()) };
+        let dash = if what.is_empty() { "" } else { "-" };
+        Self::Cloud(format!("{folder}{what}{dash}{id}.{extension}"))
+    }
+
+    /// The name within the folder; [`Object::Participant`] and [`Object::Cloud`] are further down.
     pub fn name(&self) -> String {
         match self {
             Self::Recording => "recording.mp4".into(),
@@ -131,13 +149,18 @@ impl Object {
             Self::Poster => "poster.jpg".into(),
             Self::Index => "index.html".into(),
             Self::Journal => "journal.tar.zst".into(),
+            Self::Cloud(name) => format!("{CLOUD}{name}"),
             Self::Manifest => "manifest.json".into(),
         }
     }
 
     /// Whether it is large, and read seldom.
     pub fn is_media(&self) -> bool {
-        matches!(self, Self::Recording | Self::Audio | Self::Participant { .. } | Self::Screenshare | Self::Journal)
+        match self {
+            Self::Recording | Self::Audio | Self::Participant { .. } | Self::Screenshare | Self::Journal => true,
+            Self::Cloud(name) => matches!(extension(name), "mp4" | "m4a" | "bin"),
+            _ => false,
+        }
     }
 
     /// What a browser is told that it is.
@@ -151,6 +174,18 @@ impl Object {
             Self::Poster => "image/jpeg",
             Self::Index => "text/html; charset=utf-8",
             Self::Journal => "application/zstd",
+            Self::Cloud(name) => match extension(name) {
+                "mp4" => "video/mp4",
+                "m4a" => "audio/mp4",
+                "vtt" => "text/vtt; charset=utf-8",
+                "txt" => "text/plain; charset=utf-8",
+                "csv" => "text/csv; charset=utf-8",
+                "json" => "application/json",
+                "jpg" | "jpeg" => "image/jpeg",
+                "png" => "image/png",
+                // What it is, Zoom may know; no browser is to guess.
+                _ => "application/octet-stream",
+            },
         }
     }
 
@@ -168,6 +203,10 @@ impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name())
     }
+}
+
+fn extension(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(_, extension)| extension)
 }
 
 /// What of a person's name goes into a key: letters and digits of any script, everything else becomes a single `-`, at
@@ -214,6 +253,30 @@ mod tests {
         assert_eq!(name(Some(" \u{202e}/..")), "participants/16778240.m4a");
         assert_eq!(name(Some("שלום")), "participants/16778240-שלום.m4a");
         assert_eq!(name(Some(&"x".repeat(300))).len(), "participants/16778240-.m4a".len() + 40);
+    }
+
+    #[test]
+    fn names_of_zooms_own_files_are_safe_and_apart() {
+        let name = |what: &str, participant, id: &str, extension: &str| {
+            let object = Object::cloud(what, participant, id, extension);
+            format!("{object} {}", object.content_type())
+        };
+        let names = [
+            name("shared_screen_with_speaker_view", false, "a", "MP4"),
+            name("shared_screen_with_speaker_view", false, "b", "MP4"),
+            name("../../x", false, "a", "html"),
+            name("chat_file", false, "a", "../x"),
+            name("Audio only - Ada/../Lovelace", true, "a", "m4a"),
+            name("", true, "a", "m4a"),
+        ];
+        insta::assert_snapshot!(names.join("\n"), @r"
+        cloud/shared_screen_with_speaker_view-ca978112.mp4 video/mp4
+        cloud/shared_screen_with_speaker_view-3e23e816.mp4 video/mp4
+        cloud/______x-9cdf6a50100a862e-ca978112.html application/octet-stream
+        cloud/chat_file-ca978112.bin application/octet-stream
+        cloud/participants/Audio-only-Ada-Lovelace-ca978112.m4a audio/mp4
+        cloud/participants/ca978112.m4a audio/mp4
+        ");
     }
 
     /// The id keeps people apart who have the same name, and one who changes it together.

@@ -4,6 +4,8 @@
 //! the same bucket gives the same bytes whoever lists it. What is read here came from a bucket: it is text, never markup, and
 //! no reference leads out of the recording's folder.
 
+use super::key::CLOUD;
+use super::manifest::Source;
 use super::page::{self, Shell};
 use super::{Manifest, Object};
 use serde::{Deserialize, Serialize};
@@ -78,6 +80,12 @@ impl Entry {
         // Who sees a picture expects sound.
         let kinds = kinds.filter(|kind| *kind != "sound" || !has(&Object::Recording)).map(str::to_owned);
         let opened = [Object::Index, Object::Recording, Object::Audio, Object::Screenshare].into_iter().find(has);
+        let kinds = kinds.chain(manifest.source.iter().flat_map(of_cloud));
+        let opened = opened.or_else(|| {
+            let named = |end: &str| manifest.objects.iter().find(|object| object.name.ends_with(end));
+            let file = manifest.source.as_ref().and_then(|_| named(".mp4").or_else(|| named(".m4a")))?;
+            file.name.strip_prefix(CLOUD).map(|name| Object::Cloud(name.to_owned()))
+        });
         let opened = if manifest.deleted.is_some() { None } else { Some(opened.unwrap_or(Object::Manifest)) };
         let mut names: Vec<String> = timeline
             .and_then(|json| serde_json::from_slice::<Timeline>(json).ok())
@@ -107,6 +115,20 @@ impl Entry {
         let href = Some(page::relative(&format!("{folder}/{}", Object::Manifest.name())));
         Self { folder: folder.to_owned(), href, title: folder.to_owned(), unreadable: true, ..Self::default() }
     }
+}
+
+/// What there is of Zoom's own files.
+fn of_cloud(Source::Cloud(cloud): &Source) -> Vec<String> {
+    let of =
+        |types: &[&str]| cloud.files.iter().any(|file| file.name.is_some() && types.contains(&file.file_type.as_str()));
+    let kinds = [
+        ("video", of(&["MP4"])),
+        ("sound", of(&["M4A"]) && !of(&["MP4"])),
+        ("transcript", of(&["TRANSCRIPT", "CC"])),
+        ("chat", of(&["CHAT"])),
+        ("cloud", true),
+    ];
+    kinds.iter().filter(|(_, there)| *there).map(|(kind, _)| (*kind).to_owned()).collect()
 }
 
 #[derive(Serialize)]
@@ -161,6 +183,21 @@ mod tests {
             (Some("./2026/11/20/a/audio.m4a"), "Webinar 857 4606 5432")
         );
         assert_eq!((entry.has.join(" ").as_str(), entry.people.len(), entry.more_people), ("sound chat", 20, 3));
+    }
+
+    #[test]
+    fn a_cloud_recording_is_told_from_a_stream_and_leads_to_its_video() {
+        let manifest = manifest(|m| {
+            m["objects"] = serde_json::json!([object("cloud/audio_only-1.m4a"), object("cloud/gallery_view-1.mp4")]);
+            m["source"] = serde_json::json!({ "kind": "cloud", "files": [
+                { "id": "1", "file_type": "M4A", "name": "cloud/audio_only-1.m4a" },
+                { "id": "2", "file_type": "MP4", "name": "cloud/gallery_view-1.mp4" },
+                { "id": "3", "file_type": "CHAT" },
+            ] });
+        });
+        let entry = Entry::new("2026/11/20/a", &manifest, None);
+        assert_eq!(entry.href.as_deref(), Some("./2026/11/20/a/cloud/gallery_view-1.mp4"));
+        assert_eq!(entry.has, ["video", "cloud"]);
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub struct Manifest {
     /// The regions of the servers that streamed it, in order, as far as their names tell: `iad`, `sjc` and so on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regions: Vec<String>,
+    /// What it was made of, if that is no stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// The recording of the same stream that was published before this one began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<RecordingId>,
@@ -79,6 +82,46 @@ pub struct Manifest {
     /// Set if the recording was deleted; then there are no objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<Deleted>,
+}
+
+/// What a recording was made of that is no stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Source {
+    /// Zoom's own files of a cloud recording, as they are.
+    Cloud(CloudSource),
+}
+
+/// A cloud recording.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CloudSource {
+    /// What the meeting was called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// The files that the event told of.
+    pub files: Vec<CloudFile>,
+}
+
+/// A file of a cloud recording. Its size and SHA-256 are with the objects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloudFile {
+    /// Zoom's id of it.
+    pub id: String,
+    /// The object; none if it could not be fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Zoom's `file_type`.
+    pub file_type: String,
+    /// Zoom's `recording_type`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording_type: Option<String>,
+    /// When it starts.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "rfc3339_option")]
+    pub started_at: Option<Timestamp>,
+    /// When it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "rfc3339_option")]
+    pub ended_at: Option<Timestamp>,
 }
 
 /// Another recording of the same meeting. It may not be published yet, or never.
@@ -220,6 +263,7 @@ impl Manifest {
             gaps: Vec::new(),
             notes: Vec::new(),
             deleted: Some(Deleted { at, because: because.into() }),
+            source: self.source.map(|Source::Cloud(_)| Source::Cloud(CloudSource::default())),
             ..self
         }
     }
@@ -293,6 +337,7 @@ mod tests {
                 ..Ids::default()
             },
             regions: vec!["iad".to_owned()],
+            source: None,
             previous: None,
             continues: Some(Neighbour {
                 stream_id: StreamId::new("fedcba9876543210fedcba9876543210"),
@@ -338,9 +383,28 @@ mod tests {
         insta::assert_snapshot!(String::from_utf8(example().to_json()).expect("UTF-8"));
     }
 
+    fn cloud() -> Manifest {
+        let file = CloudFile {
+            id: "11111111-aaaa-4bbb-8ccc-000000000001".to_owned(),
+            name: Some("cloud/gallery_view-ca978112.mp4".to_owned()),
+            file_type: "MP4".to_owned(),
+            recording_type: Some("gallery_view".to_owned()),
+            started_at: Some(Timestamp(1_795_167_000_000)),
+            ended_at: None,
+        };
+        let missing = CloudFile { id: "x".to_owned(), name: None, recording_type: None, ..file.clone() };
+        let source = CloudSource { topic: Some("Weekly".to_owned()), files: vec![file, missing] };
+        Manifest { source: Some(Source::Cloud(source)), ..example() }
+    }
+
     #[test]
     fn manifests_survive_a_round_trip_byte_for_byte() {
-        for manifest in [example(), example().into_deleted(Timestamp(1_795_170_700_000), "Consent was withdrawn.")] {
+        for manifest in [
+            cloud(),
+            cloud().into_deleted(Timestamp(1_795_170_700_000), "x"),
+            example(),
+            example().into_deleted(Timestamp(1_795_170_700_000), "Consent was withdrawn."),
+        ] {
             let json = manifest.to_json();
             let read = Manifest::from_json(&json).unwrap();
             assert_eq!(read, manifest);
@@ -351,6 +415,7 @@ mod tests {
     #[test]
     fn manifests_follow_the_schema() {
         check(&example().to_json()).unwrap();
+        check(&cloud().to_json()).unwrap();
         let deleted = example().into_deleted(Timestamp(1_795_170_700_000), "Consent was withdrawn.");
         check(&deleted.to_json()).unwrap();
         let mut bare = example();

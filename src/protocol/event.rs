@@ -3,6 +3,7 @@
 //! Fields are looked for in `payload` first, then in `payload.object`: all raw logs show the flat form, some of
 //! Zoom's texts the nested one.
 
+use super::cloud::{self, CloudRecording};
 use super::mend::mended;
 use super::server_urls;
 use super::tolerant::{as_int, as_reason};
@@ -71,6 +72,8 @@ pub enum Event {
         /// When Zoom says it happened, in Unix ms.
         event_ts: i64,
     },
+    /// Files of a cloud recording are ready.
+    Cloud(Box<CloudRecording>),
     /// Something about the account or the app that an operator should know.
     Notice(Notice),
     /// Anything else: acknowledged and logged.
@@ -140,6 +143,9 @@ impl Event {
         if let Some((name, advice)) = notice::ALL.iter().find(|(known, _)| *known == name) {
             return Ok(Self::Notice(Notice { name, advice: *advice, facts: payload.facts() }));
         }
+        if cloud::is_event(name) {
+            return Ok(Self::Cloud(Box::new(cloud::parse(&body, &payload, event_ts)?)));
+        }
         let Some((product, what)) = product_and_verb(name) else {
             return Ok(Self::Other { name: name.chars().take(80).collect() });
         };
@@ -193,13 +199,14 @@ fn product_and_verb(name: &str) -> Option<(Product, Verb)> {
     Some((product, verb))
 }
 
-struct Payload<'a> {
+/// Where an event's fields are.
+pub(super) struct Payload<'a> {
     name: &'a str,
     value: &'a Value,
 }
 
 impl<'a> Payload<'a> {
-    fn find(&self, keys: &[&str]) -> Option<&'a Value> {
+    pub(super) fn find(&self, keys: &[&str]) -> Option<&'a Value> {
         let object = self.value.get("object");
         [Some(self.value), object]
             .into_iter()
@@ -207,7 +214,7 @@ impl<'a> Payload<'a> {
             .find_map(|place| keys.iter().find_map(|key| place.get(*key)).filter(|value| !value.is_null()))
     }
 
-    fn text(&self, key: &str) -> Option<String> {
+    pub(super) fn text(&self, key: &str) -> Option<String> {
         match self.find(&[key])? {
             Value::String(text) if !text.is_empty() => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
@@ -215,7 +222,7 @@ impl<'a> Payload<'a> {
         }
     }
 
-    fn required(&self, field: &'static str) -> Result<String, Error> {
+    pub(super) fn required(&self, field: &'static str) -> Result<String, Error> {
         self.text(field).ok_or_else(|| self.missing(field))
     }
 
@@ -398,6 +405,7 @@ mod tests {
             }
             Event::Stopped { stream, stop_reason, .. } => format!("{} stopped, {stop_reason:?}", of(stream)),
             Event::Interrupted { stream, .. } => format!("{} interrupted", of(stream)),
+            Event::Cloud(cloud) => format!("{} of the cloud, {} files", cloud.product.as_str(), cloud.files.len()),
             Event::Notice(notice) => format!("notice {} ({})", notice.name, notice.facts),
             Event::Other { name } => format!("other {name}"),
         }

@@ -1,5 +1,5 @@
 //! What Zoom says and expects, without any input or output: signatures, webhook events, socket messages and the
-//! connection state machine.
+//! state machines of connections.
 //!
 //! Wire names and numbers exist only here. The rules for a tolerant client are kept in one place each: unknown
 //! fields, types and values are passed over; ids and numbers are read from strings too; a status is good or bad by
@@ -8,6 +8,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod chat;
+pub mod cloud;
 pub mod event;
 mod fields;
 pub mod happening;
@@ -16,5 +17,6 @@ pub mod mend;
 pub mod message;
 pub mod server_urls;
 pub mod signature;
+pub mod subscription;
 mod tolerant;
 pub mod transcript;

@@ -70,16 +70,8 @@ impl AllowedHosts {
     /// What is wrong with it; nothing may be opened then.
     pub fn check(&self, address: &str) -> Result<ServerUrl, Refused> {
         let mut url = Url::parse(address).map_err(|err| Refused::NotAUrl(clip(address), err))?;
-        let host = url.host_str().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
-        let port = url.port_or_known_default();
-        let listed = self.0.iter().any(|entry| {
-            if entry.starts_with('.') {
-                host.ends_with(entry.as_str()) && host.len() > entry.len()
-            } else {
-                *entry == host || port.is_some_and(|port| *entry == format!("{host}:{port}"))
-            }
-        });
-        if !listed || !url.username().is_empty() || url.password().is_some() {
+        let host = host(&url);
+        if !self.lists(&url, &host) {
             return Err(Refused::Host(clip(&host)));
         }
         if matches!(url.host(), Some(Host::Ipv4(ip)) if ip.is_unspecified()) {
@@ -92,6 +84,36 @@ impl AllowedHosts {
             _ => Err(Refused::Missing),
         }
     }
+
+    /// Whether a file of Zoom's may be asked for at this address, with a token: by TLS (or on this machine), at a host of the list, or at
+    /// the very domain that an entry with a dot is about. Zoom's files are at `zoom.us`, too.
+    pub fn is_zooms(&self, url: &Url) -> bool {
+        let host = host(url);
+        let listed = self.lists(url, &host)
+            || (is_bare(url) && self.0.iter().any(|entry| entry.strip_prefix('.') == Some(host.as_str())));
+        listed && (url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url)))
+    }
+
+    fn lists(&self, url: &Url, host: &str) -> bool {
+        let port = url.port_or_known_default();
+        let listed = self.0.iter().any(|entry| {
+            if entry.starts_with('.') {
+                host.ends_with(entry.as_str()) && host.len() > entry.len()
+            } else {
+                *entry == host || port.is_some_and(|port| *entry == format!("{host}:{port}"))
+            }
+        });
+        listed && is_bare(url)
+    }
+}
+
+fn host(url: &Url) -> String {
+    url.host_str().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// Whether it names nobody in whose name to ask.
+fn is_bare(url: &Url) -> bool {
+    url.username().is_empty() && url.password().is_none()
 }
 
 /// The region that a server's name has in it: three letters before a digit, as in `zoomiad2xx.zoom.us` or `rtms-sjc1.zoom.us`. Zoom
@@ -185,6 +207,27 @@ mod tests {
         assert_eq!(media(&urls, &["deskshare", "share"]).as_deref(), Some("wss://z.zoom.us"));
         assert_eq!(media(&json!("wss://z.zoom.us"), &["video"]).as_deref(), Some("wss://z.zoom.us"));
         assert_eq!(media(&json!({"audio": "wss://a.zoom.us"}), &["video"]), None);
+    }
+
+    #[test]
+    fn files_are_asked_for_at_zooms_hosts() {
+        let hosts = AllowedHosts::new(".zoom.us,127.0.0.1:9092");
+        let zooms = |url: &str| hosts.is_zooms(&Url::parse(url).unwrap());
+        for good in ["https://zoom.us/rec/x", "https://us02web.zoom.us/x?y", "http://127.0.0.1:9092/x"] {
+            assert!(zooms(good), "{good}");
+        }
+        for bad in [
+            "http://zoom.us/x",
+            "https://zoom.us.evil.test/x",
+            "https://evilzoom.us/x",
+            "https://zoom.us@evil.test/x",
+            "https://user@zoom.us/x",
+            "http://127.0.0.1:9093/x",
+            "wss://zoom.us/x",
+            "file:///etc/passwd",
+        ] {
+            assert!(!zooms(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -41,6 +41,7 @@ impl Recorder {
                 self.interrupted(&stream.stream_id, event_ts, &delivery).await;
                 Ok(())
             }
+            Event::Cloud(recording) => self.cloud_recording(*recording, &delivery).await,
             Event::Notice(notice) => {
                 self.notice(&notice, delivery.received_ms);
                 Ok(())

@@ -13,6 +13,7 @@
 
 mod act;
 mod board;
+mod cloud;
 mod control;
 mod recording;
 mod restart;
@@ -24,9 +25,9 @@ pub use board::{Rendering, Stage, Status, Trouble, Upload};
 pub use control::{Machine, Refused};
 pub use stream::Published;
 
-use crate::capture::Dialer;
 use crate::clock;
-use crate::config::{Apps, Config, RestConfig, Shutdown};
+use crate::config::{Apps, CloudPolicy, Config, RestConfig, Shutdown};
+use crate::dial::Dialer;
 use crate::ids::{RecordingId, StreamId};
 use crate::journal::Disk;
 use crate::protocol::event::Event;
@@ -82,6 +83,8 @@ pub struct Settings {
     pub render: render::Settings,
     /// By what streams are started again that ended in trouble; none if they are not.
     pub rest: Option<RestConfig>,
+    /// With what cloud recordings are imported; none if they are not.
+    pub cloud: Option<RestConfig>,
 }
 
 impl Settings {
@@ -101,6 +104,7 @@ impl Settings {
             timing: Timing::default(),
             render: render::Settings::from(&config.render),
             rest: config.restarts().then(|| config.rest.clone()),
+            cloud: (config.cloud_recordings == CloudPolicy::Import).then(|| config.rest.clone()),
         }
     }
 }
@@ -134,6 +138,7 @@ struct Shared {
     uploader: Uploader,
     renders: Semaphore,
     restarts: Restarts,
+    cloud: Option<cloud::Cloud>,
     /// The state of a stream is held while an event about it is being made durable.
     streams: Mutex<HashMap<StreamId, Arc<tokio::sync::Mutex<Stream>>>>,
     tasks: TaskTracker,
@@ -179,10 +184,12 @@ impl Recorder {
         let folders = left.iter().map(|(Left::Unfinished(folder) | Left::Done(folder, _))| folder);
         let restarts =
             Restarts::new(settings.rest.as_ref(), &settings.apps, settings.render.key_template.clone(), folders)?;
+        let cloud = cloud::Cloud::new(settings.cloud.clone(), &spool, &settings.allowed_hosts)?;
         let recorder = Self {
             shared: Arc::new(Shared {
                 settings,
                 spool,
+                cloud,
                 disk: Disk::start()?,
                 dialer,
                 ffmpeg,
@@ -203,6 +210,7 @@ impl Recorder {
         for left in left {
             recorder.pick_up(left, unfinished).await;
         }
+        recorder.resume_imports(unfinished).await?;
         tokio::spawn(recorder.clone().forget_now_and_then());
         Ok(recorder)
     }
@@ -238,14 +246,15 @@ impl Recorder {
     ///
     /// # Errors
     /// When the spool cannot be listed.
-    pub async fn finished(&self) -> Result<Vec<RecordingId>, spool::Error> {
+    pub async fn finished(&self) -> Result<Vec<String>, spool::Error> {
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
         let unfinished = |left| match left {
-            Left::Unfinished(folder) => Some(folder.id().clone()),
-            Left::Done(folder, _) => folder.is_withdrawn().then(|| folder.id().clone()),
+            Left::Unfinished(folder) => Some(folder.id().to_string()),
+            Left::Done(folder, _) => folder.is_withdrawn().then(|| folder.id().to_string()),
         };
-        Ok(self.shared.spool.left()?.into_iter().filter_map(unfinished).collect())
+        let imports = self.shared.cloud.as_ref().map(cloud::Cloud::unfinished).transpose()?.unwrap_or_default();
+        Ok(self.shared.spool.left()?.into_iter().filter_map(unfinished).chain(imports).collect())
     }
 
     async fn pick_up(&self, left: Left, unfinished: Unfinished) {
@@ -298,7 +307,11 @@ impl Recorder {
         let cancel = self.shared.cancel.clone();
         while cancel.run_until_cancelled(tokio::time::sleep(FORGET_EVERY)).await.is_some() {
             let shared = Arc::clone(&self.shared);
-            let forgotten = blocking(move || shared.spool.forget()).await;
+            let forgotten = blocking(move || {
+                shared.spool.forget()?;
+                shared.cloud.as_ref().map_or(Ok(()), cloud::Cloud::forget)
+            })
+            .await;
             if let Err(err) = forgotten {
                 tracing::warn!(err = %err, "what is over cannot be removed from the spool");
             }

@@ -141,6 +141,11 @@ impl Spool {
         Ok(Self { root: root.to_owned(), _lock: lock })
     }
 
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The folder of a recording, which need not exist.
     pub fn folder(&self, id: RecordingId) -> Folder {
         Folder { dir: self.root.join(id.as_str()), id }

@@ -253,6 +253,7 @@ impl Facts {
             product: started.stream.product,
             ids: ids(started),
             regions: self.regions.clone(),
+            source: None,
             previous: recording_id.previous(),
             continues: None,
             continued_by: None,

@@ -1,4 +1,4 @@
-//! Zoom's REST API, as far as RTMS goes: start, stop, pause and resume a stream.
+//! Zoom's REST API, as far as RTMS goes: start, stop, pause and resume a stream; and the token for other doors of Zoom's.
 //!
 //! It owns the token, the shape of the calls, and how often they are tried. It leaves to others when to call, and
 //! what comes of it: Zoom answers before anything has happened, and says the rest by events.
@@ -136,6 +136,18 @@ impl Client {
         ))?;
         let iat = clock::unix_ms() / 1000 - JWT_SKEW_S;
         Ok(Secret::new(jwt::video_sdk(&app.id, app.secret.expose(), iat, iat + JWT_LIFE_S)))
+    }
+
+    /// A token for what else takes one, once; `refused` is one that was not taken.
+    ///
+    /// # Errors
+    /// What Zoom answered. Nothing is tried again.
+    pub async fn access_token(&self, refused: Option<&Secret>) -> Result<Secret, Error> {
+        if let Some(refused) = refused {
+            self.forget(refused).await;
+        }
+        let failed = |failure| Error { asked: "get a token".to_owned(), tries: 1, failure };
+        self.token().await.map_err(failed)
     }
 
     /// The token, asked for if there is none that is good for a while. One request at a time.

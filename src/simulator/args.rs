@@ -2,7 +2,8 @@
 
 use super::script::{self, Cut, Size, Span};
 use super::{
-    Attack, Binary, Credentials, Duplicates, Error, IdKey, Progress, Quirks, Rest, Script, Settings, Summary, Webhooks,
+    Attack, Binary, Cloud, Credentials, Duplicates, Error, Events, IdKey, Progress, Quirks, Rest, Script, Settings,
+    Summary, Webhooks,
 };
 use crate::ids::{Product, parse_product};
 use crate::protocol::message::Medium;
@@ -93,6 +94,47 @@ pub struct Args {
     /// How long a meeting goes on after its stream has ended, unless with reason 6
     #[arg(long, value_name = "TIME", default_value = "30", value_parser = script::parse_duration, help_heading = "REST")]
     pub rest_wait: Duration,
+
+    /// Send events over an event WebSocket, to whoever opens it with this subscription id, in place of webhooks
+    #[arg(long, value_name = "SUBSCRIPTION_ID", requires = "rest", help_heading = "Event WebSocket")]
+    pub events: Option<String>,
+    /// Post webhooks, too
+    #[arg(long, requires = "events", help_heading = "Event WebSocket")]
+    pub webhooks_too: bool,
+    /// Refuse the first connections as if their tokens were not good
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "events", help_heading = "Event WebSocket")]
+    pub refuse_events: u32,
+    /// Cut the event WebSocket; repeatable
+    #[arg(long, value_name = "TIME", value_parser = script::parse_ms, requires = "events", help_heading = "Event WebSocket")]
+    pub cut_events: Vec<i64>,
+
+    /// Tell of a cloud recording at the end, whose files are there (127.0.0.1:3101)
+    #[arg(long, value_name = "ADDR", help_heading = "Cloud recording")]
+    pub cloud: Option<SocketAddr>,
+    /// Size of its video in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, requires = "cloud", help_heading = "Cloud recording")]
+    pub cloud_video: u64,
+    /// How often it is told of, each time with other addresses
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "cloud", help_heading = "Cloud recording")]
+    pub cloud_deliveries: u32,
+    /// How long its tokens are good
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = script::parse_duration, requires = "cloud", help_heading = "Cloud recording")]
+    pub cloud_token_life: Duration,
+    /// Where downloads are redirected to: / is the same server
+    #[arg(long, value_name = "URL", requires = "cloud", help_heading = "Cloud recording")]
+    pub cloud_redirect: Option<String>,
+    /// Break a download of the video off after so many bytes; repeatable
+    #[arg(long, value_name = "BYTES", requires = "cloud", help_heading = "Cloud recording")]
+    pub cloud_cut: Vec<u64>,
+    /// How many bytes a second are sent
+    #[arg(long, value_name = "BYTES", requires = "cloud", help_heading = "Cloud recording")]
+    pub cloud_speed: Option<u64>,
+    /// Tell of a transcript so much later
+    #[arg(long, value_name = "TIME", value_parser = script::parse_duration, requires = "cloud", help_heading = "Cloud recording")]
+    pub cloud_transcript: Option<Duration>,
+    /// Play no meeting
+    #[arg(long, requires = "cloud", help_heading = "Cloud recording")]
+    pub cloud_alone: bool,
 
     /// Nobody's camera is on; repeatable
     #[arg(long, value_name = "SPAN", value_parser = script::parse_span, help_heading = "The script")]
@@ -244,6 +286,7 @@ impl Args {
                 share: args.share,
                 cuts: args.cut,
                 cut_silently: args.cut_silently,
+                events_cut_ms: args.cut_events,
                 failover_ms: args.failover,
                 interrupted_ms: args.interrupted,
                 size_changes: args.size_change,
@@ -254,6 +297,23 @@ impl Args {
                 failures: args.rest_fail,
                 token_life: args.rest_token_life,
                 wait: args.rest_wait,
+            }),
+            events: args.events.map(|id| Events {
+                webhooks_too: args.webhooks_too,
+                refusals: args.refuse_events,
+                ..Events::new(id)
+            }),
+            cloud: args.cloud.map(|listen| Cloud {
+                video_bytes: args.cloud_video,
+                deliveries: args.cloud_deliveries,
+                apart: Duration::from_millis(700),
+                token_life: args.cloud_token_life,
+                redirect: args.cloud_redirect,
+                cuts: args.cloud_cut,
+                bytes_per_s: args.cloud_speed,
+                transcript_after: args.cloud_transcript,
+                alone: args.cloud_alone,
+                ..Cloud::new(listen)
             }),
             // The test server knows no duplicates.
             duplicates: if args.mock { Duplicates::Kick } else { args.duplicates },

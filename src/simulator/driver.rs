@@ -27,6 +27,7 @@ const USER_TRIGGERED: i64 = 2;
 
 enum Action {
     Cut(Cut),
+    CutEvents,
     FailOver,
     Interrupt,
     Pause,
@@ -134,6 +135,7 @@ async fn follow(meeting: &Arc<Meeting>, clock: &Clock, posts: &mut Posts) -> i64
                     posts.post(Kind::Started, clock.now(), 0, 1);
                 }
                 Action::Cut(cut) => meeting.cut(cut.target),
+                Action::CutEvents => posts.hooks.cut_events(),
                 Action::Interrupt => meeting.interrupt(),
                 Action::Pause => pause(meeting),
                 Action::Resume => resume(meeting),
@@ -164,6 +166,7 @@ fn script(meeting: &Meeting) -> Vec<(i64, Action)> {
     let script = &meeting.settings.script;
     let mut actions: Vec<(i64, Action)> = Vec::new();
     actions.extend(script.cuts.iter().map(|cut| (cut.at_ms, Action::Cut(*cut))));
+    actions.extend(script.events_cut_ms.iter().map(|at| (*at, Action::CutEvents)));
     actions.extend(script.failover_ms.iter().map(|at| (*at, Action::FailOver)));
     actions.extend(script.interrupted_ms.iter().map(|at| (*at, Action::Interrupt)));
     for Span { start_ms, end_ms } in &script.pause {

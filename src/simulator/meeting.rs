@@ -28,6 +28,9 @@ pub(super) const SIGNALING_WINDOW: Duration = Duration::from_secs(60);
 /// How long a medium is waited for.
 pub(super) const MEDIA_WINDOW: Duration = Duration::from_secs(65);
 
+/// The number of the first meeting.
+pub(super) const FIRST_NUMBER: u64 = 90_000_000_000;
+
 /// The stop reason of a meeting that is over.
 pub(super) const MEETING_ENDED: i64 = 6;
 
@@ -126,7 +129,7 @@ impl Meeting {
 
     /// The meeting's number.
     pub(super) fn number(&self) -> String {
-        (90_000_000_000_u64 + self.index as u64).to_string()
+        (FIRST_NUMBER + self.index as u64).to_string()
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

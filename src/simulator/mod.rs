@@ -13,6 +13,9 @@
 //!                                   feed ──► material (pictures by ffmpeg, once), sound (on the spot), replay
 //! ```
 //!
+//! Beside them: `events` is the event WebSocket that takes the webhooks' place, `rest` gives tokens and starts streams, `cloud` tells of
+//! Zoom's own recording at the end and is the host of its files.
+//!
 //! Media time is the stream's start plus what the clock counts, times `speed`; every timestamp that is sent is media
 //! time, so it owes nothing to how late a timer fired. What has no connection when it is due is kept (sound, for
 //! 60 s) or counted as not delivered (everything else).
@@ -20,9 +23,11 @@
 mod args;
 mod attack;
 mod clock;
+mod cloud;
 mod connections;
 mod driver;
 mod end;
+mod events;
 mod feed;
 mod frames;
 mod material;
@@ -46,6 +51,8 @@ mod webhooks;
 
 pub use args::{Args, command};
 pub use attack::{Attack, Siege, Tries};
+pub use cloud::{Cloud, Download};
+pub use events::{Events, EventsSummary};
 pub use products::IdKey;
 pub use progress::Progress;
 pub use rest::Rest;
@@ -204,6 +211,10 @@ pub struct Settings {
     pub stop_reason: i64,
     /// The REST side, if there is to be one.
     pub rest: Option<Rest>,
+    /// The event WebSocket, if there is to be one.
+    pub events: Option<Events>,
+    /// The cloud recording that is told of at the end, if there is to be one.
+    pub cloud: Option<Cloud>,
     /// What becomes of second connections.
     pub duplicates: Duplicates,
     /// In which frames JSON is sent.
@@ -251,6 +262,8 @@ impl Settings {
             script: Script::default(),
             stop_reason: 6,
             rest: None,
+            events: None,
+            cloud: None,
             duplicates: Duplicates::default(),
             binary: Binary::default(),
             keepalive: Duration::from_secs(10),
@@ -315,15 +328,22 @@ pub async fn run(settings: Settings, progress: Progress) -> Result<Summary, Erro
     check(&settings)?;
     let settings = Arc::new(settings);
     let material = Arc::new(material::Material::prepare(&settings, &progress).await?);
-    let server = server::Server::bind(&settings, &progress).await?;
-    let mut desk = rest::Desk::open(&settings, server.registry(), &progress).await?;
-    let hooks = Arc::new(webhooks::Hooks::new(&settings, &progress)?);
+    let tokens = rest::Tokens::default();
+    let hub = events::Hub::new(&settings, tokens.clone(), &progress);
+    let server = server::Server::bind(&settings, hub.clone(), &progress).await?;
+    let host = cloud::Host::open(&settings, tokens.clone(), &progress).await?;
+    let mut desk = rest::Desk::open(&settings, server.registry(), tokens, &progress).await?;
+    let hooks = Arc::new(webhooks::Hooks::new(&settings, hub.clone(), &progress)?);
     if settings.webhooks.validate {
         hooks.validate().await?;
     }
+    if let Some(hub) = &hub {
+        hub.wait().await?;
+    }
     let attackers = attack::Attackers::start(&settings, &hooks)?;
     let mut drivers = tokio::task::JoinSet::new();
-    for index in 0..settings.meetings {
+    let streams = if host.as_ref().is_some_and(cloud::Host::alone) { 0 } else { settings.meetings };
+    for index in 0..streams {
         let meeting = meeting::Meeting::new(index, &settings, &material, &server, &progress);
         if let Some(desk) = &desk {
             desk.add(&meeting);
@@ -356,6 +376,13 @@ pub async fn run(settings: Settings, progress: Progress) -> Result<Summary, Erro
         Some(attackers) => Some(attackers.finish().await),
         None => None,
     };
+    if let Some(host) = &host {
+        // Zoom's number of a meeting, and an instance of it.
+        let uuid = meetings
+            .first()
+            .map_or_else(|| uuid::Uuid::new_v4().to_string(), |m: &MeetingSummary| m.meeting_id.clone());
+        host.play(&uuid, meeting::FIRST_NUMBER, &hooks).await?;
+    }
     progress.end();
     meetings.sort_by_key(|m| (m.index, m.start_ms));
     if let Some(error) = meetings.first().and_then(|m| m.error.clone())
@@ -367,7 +394,13 @@ pub async fn run(settings: Settings, progress: Progress) -> Result<Summary, Erro
         Some(desk) => desk.close().await,
         None => Vec::new(),
     };
-    Ok(Summary { meetings, rest, siege })
+    Ok(Summary {
+        meetings,
+        rest,
+        siege,
+        events: hub.map(|hub| hub.summary()),
+        downloads: host.map(|host| host.downloads()).unwrap_or_default(),
+    })
 }
 
 fn check(settings: &Settings) -> Result<(), Error> {
@@ -401,6 +434,9 @@ fn check(settings: &Settings) -> Result<(), Error> {
     }
     if settings.keepalive.is_zero() {
         return wrong("--keepalive has to be above 0");
+    }
+    if settings.events.is_some() && settings.rest.is_none() {
+        return wrong("--events needs --rest, which gives the tokens");
     }
     if reqwest::Url::parse(&settings.webhooks.to).is_err() {
         return wrong("--to has to be the recorder's webhook, for example http://127.0.0.1:3000/webhook");

@@ -60,18 +60,42 @@ struct Shared {
     rest: Rest,
     registry: Registry,
     progress: Progress,
+    tokens: Tokens,
     starts: mpsc::UnboundedSender<Arc<Meeting>>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Tokens and when they end.
-    tokens: HashMap<String, Instant>,
     failures: VecDeque<u16>,
     /// The newest stream of each meeting.
     streams: Vec<Arc<Meeting>>,
     calls: Vec<RestCall>,
+}
+
+/// Tokens and when they end. Clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct Tokens(Arc<Mutex<HashMap<String, Instant>>>);
+
+impl Tokens {
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn give(&self, life: Duration) -> String {
+        let token = uuid::Uuid::new_v4().simple().to_string();
+        self.all().insert(token.clone(), Instant::now() + life);
+        token
+    }
+
+    /// When a token ends that is good now.
+    pub(super) fn good_until(&self, token: &str) -> Option<Instant> {
+        self.all().get(token).copied().filter(|until| Instant::now() < *until)
+    }
+
+    pub(super) fn revoke(&self, token: &str) {
+        self.all().remove(token);
+    }
 }
 
 /// A status, Zoom's number and text.
@@ -81,6 +105,7 @@ impl Desk {
     pub(super) async fn open(
         settings: &Arc<Settings>,
         registry: Registry,
+        tokens: Tokens,
         progress: &Progress,
     ) -> Result<Option<Self>, Error> {
         let Some(rest) = settings.rest.clone() else { return Ok(None) };
@@ -96,6 +121,7 @@ impl Desk {
             rest,
             registry,
             progress: progress.clone(),
+            tokens,
             starts: sender,
             state: Mutex::new(state),
         });
@@ -195,9 +221,8 @@ impl Shared {
         } else {
             match (grant, form.get("account_id").map(String::as_str)) {
                 ("client_credentials", _) | ("account_credentials", Some(ACCOUNT)) => {
-                    let token = uuid::Uuid::new_v4().simple().to_string();
                     let life = self.rest.token_life;
-                    self.state().tokens.insert(token.clone(), Instant::now() + life);
+                    let token = self.tokens.give(life);
                     Ok(Some(json!({
                         "access_token": token, "token_type": "bearer", "expires_in": life.as_secs(), "scope": "",
                     })))
@@ -247,7 +272,7 @@ impl Shared {
             let now = chrono::Utc::now().timestamp();
             token == video_sdk_jwt(&app.client_id, &app.client_secret, iat, exp) && iat <= now && now < exp
         } else {
-            self.state().tokens.get(token).is_some_and(|until| Instant::now() < *until)
+            self.tokens.good_until(token).is_some()
         };
         if good { Ok(()) } else { Err(INVALID) }
     }
@@ -257,7 +282,7 @@ impl Shared {
         match failure {
             401 => {
                 let token = authorization.trim_start_matches("Bearer ");
-                self.state().tokens.remove(token);
+                self.tokens.revoke(token);
                 (401, 124, "Access token is expired.")
             }
             429 => (429, 429, "You have reached the maximum per-second rate limit for this API."),

@@ -80,6 +80,8 @@ pub struct Script {
     pub cut_silently: bool,
     /// The server dies and the stream goes on at another address, told by a new started event.
     pub failover_ms: Vec<i64>,
+    /// When the event WebSocket is cut.
+    pub events_cut_ms: Vec<i64>,
     /// Zoom takes the connection for broken: the event is posted, and the old sockets stay open but mute.
     pub interrupted_ms: Vec<i64>,
     /// Pictures of another size from the next key frame on.

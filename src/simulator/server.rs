@@ -1,6 +1,7 @@
 //! Accepts connections and leads each to its stream: `/signaling/<stream>`, `/media/<stream>/<medium>`, and the same
-//! behind `/failover<n>` once the stream has moved.
+//! behind `/failover<n>` once the stream has moved; `/ws` leads to the events.
 
+use super::events::Hub;
 use super::meeting::Meeting;
 use super::socket::{Received, Socket};
 use super::{Error, Progress, Settings, media, mock, signaling};
@@ -78,14 +79,18 @@ enum Destination {
 /// The listeners; dropping it stops accepting.
 pub(super) struct Server {
     registry: Registry,
+    hub: Option<Hub>,
     bases: Vec<String>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Server {
-    pub(super) async fn bind(settings: &Arc<Settings>, progress: &Progress) -> Result<Self, Error> {
-        let mut server = Self { registry: Registry::default(), bases: Vec::new(), tasks: Vec::new() };
+    pub(super) async fn bind(settings: &Arc<Settings>, hub: Option<Hub>, progress: &Progress) -> Result<Self, Error> {
+        let mut server = Self { registry: Registry::default(), hub, bases: Vec::new(), tasks: Vec::new() };
         server.listen(settings, settings.listen).await?;
+        if let Some(hub) = &server.hub {
+            hub.announce(&server.bases[0]);
+        }
         if !settings.script.failover_ms.is_empty() {
             let any_port = SocketAddr::new(settings.listen.ip(), 0);
             server.listen(settings, any_port).await?;
@@ -100,12 +105,12 @@ impl Server {
         let own = listener.local_addr().map_err(failed)?;
         let base = settings.advertise.clone().unwrap_or_else(|| format!("ws://{own}"));
         self.bases.push(base.trim_end_matches('/').to_owned());
-        let (registry, settings) = (self.registry.clone(), settings.clone());
+        let (registry, hub, settings) = (self.registry.clone(), self.hub.clone(), settings.clone());
         self.tasks.push(tokio::spawn(async move {
             loop {
                 match listener.accept().await {
                     Ok((tcp, _)) => {
-                        tokio::spawn(connect(tcp, registry.clone(), settings.clone()));
+                        tokio::spawn(connect(tcp, registry.clone(), hub.clone(), settings.clone()));
                     }
                     // Out of files, most likely: some will close.
                     Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -136,14 +141,19 @@ impl Drop for Server {
 }
 
 #[expect(clippy::result_large_err, reason = "the signature is tungstenite's")]
-async fn connect(tcp: TcpStream, registry: Registry, settings: Arc<Settings>) {
+async fn connect(tcp: TcpStream, registry: Registry, hub: Option<Hub>, settings: Arc<Settings>) {
     // Small messages are not to wait for each other.
     tcp.set_nodelay(true).ok();
     let mut route = None;
+    let mut events = None;
     let callback = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
         let path = request.uri().path();
         route = if settings.mock { registry.route_mock(path) } else { registry.route(path) };
-        if route.is_some() {
+        if path == "/ws" {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            events = hub.clone().map(|hub| (hub, query));
+        }
+        if route.is_some() || events.is_some() {
             return Ok(response);
         }
         let mut refused = ErrorResponse::new(Some("no such stream".into()));
@@ -154,8 +164,11 @@ async fn connect(tcp: TcpStream, registry: Registry, settings: Arc<Settings>) {
     let Ok(Ok(ws)) = tokio::time::timeout(HANDSHAKE, accepting).await else {
         return;
     };
-    let Some((meeting, destination)) = route else { return };
     let socket = Socket::new(ws, settings);
+    if let Some((hub, query)) = events {
+        return hub.serve(socket, &query).await;
+    }
+    let Some((meeting, destination)) = route else { return };
     let (tasks, abandoned) = (meeting.tasks.clone(), meeting.abandoned.clone());
     let serving = async move {
         match destination {

@@ -154,8 +154,13 @@ impl Socket {
     }
 
     /// Says goodbye with 1000 and waits for the answer, a moment.
-    pub(super) async fn close(mut self) {
-        let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+    pub(super) async fn close(self) {
+        self.close_with(CloseCode::Normal).await;
+    }
+
+    /// Says goodbye with this code and waits for the answer, a moment.
+    pub(super) async fn close_with(mut self, code: CloseCode) {
+        let frame = CloseFrame { code, reason: "".into() };
         let closing = async {
             if self.ws.close(Some(frame)).await.is_ok() {
                 while let Some(Ok(_)) = self.ws.next().await {}

@@ -1,6 +1,8 @@
 //! What was sent, exactly: the other half of every measurement of a recorder.
 
 use super::attack::Siege;
+use super::cloud::Download;
+use super::events::EventsSummary;
 use crate::protocol::message::Medium;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -17,6 +19,12 @@ pub struct Summary {
     /// What strangers did meanwhile, if there were any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub siege: Option<Siege>,
+    /// What went over the event WebSocket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<EventsSummary>,
+    /// Requests for files of the cloud recording.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub downloads: Vec<Download>,
 }
 
 /// One call of the REST API.
@@ -149,6 +157,9 @@ impl fmt::Display for Summary {
         const SHOWN: usize = 5;
         for meeting in self.meetings.iter().take(SHOWN) {
             writeln!(f, "{meeting}")?;
+        }
+        if let Some(events) = &self.events {
+            writeln!(f, "{events:?}")?;
         }
         for RestCall { call, status } in &self.rest {
             writeln!(f, "REST: {call}: answered {status}")?;

@@ -1,6 +1,7 @@
 //! Signs and posts webhooks, and says what is wrong when the recorder does not take them.
 
 use super::attack::Attack;
+use super::events::Hub;
 use super::meeting::Meeting;
 use super::products::{event_name, id_key};
 use super::summary::WebhookAnswer;
@@ -18,10 +19,10 @@ pub(super) const ACCOUNT: &str = "acSimulator1";
 const DEADLINE: Duration = Duration::from_secs(3);
 
 /// The sender of every webhook of a run.
-#[derive(Debug)]
 pub(super) struct Hooks {
     client: reqwest::Client,
     settings: Arc<Settings>,
+    hub: Option<Hub>,
     progress: Progress,
     /// What strangers have overheard.
     captured: Mutex<Vec<Signed>>,
@@ -57,7 +58,7 @@ pub(super) enum Kind {
 }
 
 impl Hooks {
-    pub(super) fn new(settings: &Arc<Settings>, progress: &Progress) -> Result<Self, Error> {
+    pub(super) fn new(settings: &Arc<Settings>, hub: Option<Hub>, progress: &Progress) -> Result<Self, Error> {
         let mut builder = reqwest::Client::builder()
             .timeout(DEADLINE)
             .user_agent("Zoom Marketplace/1.0a")
@@ -70,6 +71,7 @@ impl Hooks {
         Ok(Self {
             client: builder.build().map_err(Error::Http)?,
             settings: settings.clone(),
+            hub,
             progress: progress.clone(),
             captured: Mutex::default(),
         })
@@ -114,9 +116,15 @@ impl Hooks {
         Ok(())
     }
 
-    /// Posts an event until it is taken or Zoom would give up.
+    /// Sends an event over the event WebSocket, or posts it until it is taken or Zoom would give up, or both.
     pub(super) async fn deliver(&self, body: &str) -> Vec<WebhookAnswer> {
         let mut answers = Vec::new();
+        if let Some(hub) = &self.hub {
+            hub.send(body);
+            if !hub.webhooks_too() {
+                return answers;
+            }
+        }
         for (retry, factor) in [1, 4, 12, 0].into_iter().enumerate() {
             let (answer, _) = self.post(body, retry as u32 + 1).await;
             let done = answer.error.is_none() || answer.status.is_some_and(|s| (400..500).contains(&s));
@@ -131,6 +139,13 @@ impl Hooks {
             tokio::time::sleep(self.settings.webhooks.retry_after * factor).await;
         }
         answers
+    }
+
+    /// Cuts the event WebSocket.
+    pub(super) fn cut_events(&self) {
+        if let Some(hub) = &self.hub {
+            hub.cut();
+        }
     }
 
     async fn post(&self, body: &str, attempt: u32) -> (WebhookAnswer, String) {

@@ -10,7 +10,9 @@ use rtms_recorder::protocol::event::Event;
 use rtms_recorder::protocol::message::{Medium, Message, peek_type};
 use rtms_recorder::protocol::server_urls::{self, AllowedHosts};
 use rtms_recorder::protocol::signature;
+use rtms_recorder::protocol::subscription::{self, Output, Subscription, Timing};
 use serde_json::Value;
+use std::time::Instant;
 
 const ALLOWED: &str = ".zoom.us, 127.0.0.1:9092 ,localhost,[::1]";
 
@@ -56,6 +58,7 @@ fn message(bytes: &[u8]) {
 }
 
 fn event(bytes: &[u8]) {
+    subscription(bytes);
     match Event::parse(bytes, 1) {
         Ok(Event::Started(started)) => {
             assert!(started.event_ts > 0);
@@ -68,6 +71,18 @@ fn event(bytes: &[u8]) {
             assert!(event_ts > 0 && !stream.stream_id.as_str().is_empty());
         }
         Ok(Event::Other { name }) => assert!(name.chars().count() <= 80),
+        Ok(Event::Cloud(recording)) => {
+            assert!(!recording.uuid.as_str().is_empty());
+            for file in &recording.files {
+                let what = file.recording_type.as_deref().unwrap_or(&file.file_type);
+                for participant in [false, true] {
+                    let name = Object::cloud(what, participant, &file.id, &file.extension).name();
+                    let depth = name.split('/').count();
+                    assert!(name.starts_with("cloud/") && depth == 2 + usize::from(participant), "{name}");
+                    assert!(!name.split('/').any(|part| matches!(part, "" | "." | "..")) && name.len() < 300, "{name}");
+                }
+            }
+        }
         Ok(Event::Notice(_)) => {}
         Ok(Event::UrlValidation { plain_token }) => {
             assert!(!plain_token.is_empty());
@@ -75,6 +90,20 @@ fn event(bytes: &[u8]) {
         }
         Err(err) => drop(err.to_string()),
     }
+}
+
+/// Whatever comes over the event WebSocket, one thing is done about it, and there is a next time.
+fn subscription(bytes: &[u8]) {
+    let now = Instant::now();
+    let mut subscription = Subscription::new(Timing::default(), now);
+    subscription.handle(now, subscription::Input::Opened(1));
+    while subscription.poll().is_some() {}
+    subscription.handle(now, subscription::Input::Received(1, bytes));
+    let is_up = subscription.is_up();
+    let outputs: Vec<Output> = std::iter::from_fn(|| subscription.poll()).collect();
+    assert!(outputs.len() <= 3, "{outputs:?}");
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Event(_))) || is_up);
+    assert!(subscription.deadline().is_some() || outputs.iter().any(|output| matches!(output, Output::Dial(..))));
 }
 
 fn addresses(bytes: &[u8]) {
