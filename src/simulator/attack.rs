@@ -44,7 +44,7 @@ pub struct Siege {
     pub probes: u64,
     /// The longest time until one of those was answered.
     pub slowest_ms: f64,
-    /// What should not have happened, at most [`MOST_WRONG`] of it.
+    /// What should not have happened, or the first of it.
     pub wrong: Vec<String>,
 }
 
@@ -195,7 +195,9 @@ impl Scene {
                 let times = 2 * PATIENCE.as_secs() as usize;
                 Talk { head: self.door.head(more), piece: b"x".to_vec(), times, pause: Duration::from_secs(1) }
             }
-            (Attack::Flood, _) if number % 2 == 0 => Talk { head: self.door.post("", &body), ..Talk::default() },
+            (Attack::Flood, _) if number.is_multiple_of(2) => {
+                Talk { head: self.door.post("", &body), ..Talk::default() }
+            }
             (Attack::Flood, _) => Talk::default(),
         })
     }
