@@ -3,6 +3,7 @@
 use super::{Parts, Signals, leave};
 use crate::env;
 use anyhow::Context;
+use rtms_recorder::check::{self, Outcome};
 use rtms_recorder::config::{Config, Shutdown};
 use rtms_recorder::events::server;
 use rtms_recorder::ffmpeg::Ffmpeg;
@@ -26,7 +27,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     let (recorder, listing) = parts.record(Unfinished::Join).await?;
     tracing::info!(
         webhook = format!("http://{}{}", listener.local_addr()?, config.webhook_path),
-        storage = store.describe(), spool = %spool_dir.display(), version = env!("CARGO_PKG_VERSION"),
+        storage = store.describe(), spool = %spool_dir.display(), version = rtms_recorder::VERSION,
         "ready"
     );
     if config.allow_unsigned {
@@ -34,7 +35,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
             "ZOOM_ALLOW_UNSIGNED is set: anyone who reaches the webhook can start recordings; for tests only"
         );
     }
-    tokio::spawn(look_around(ffmpeg, store));
+    tokio::spawn(look_around(config.clone(), ffmpeg, store));
 
     let settings = server::Settings {
         webhook_path: config.webhook_path,
@@ -62,13 +63,19 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     leave(0)
 }
 
-/// Says at once what would be in the way later; nothing waits for it.
-async fn look_around(ffmpeg: Ffmpeg, store: Store) {
-    match ffmpeg.check().await {
-        Ok(version) => tracing::info!(version, "found ffmpeg"),
-        Err(err) => tracing::error!(err = %err, "meetings are captured, but no files are made until ffmpeg works"),
+/// Says at once what would be in the way later, as `check` does; nothing waits for it.
+async fn look_around(config: Config, ffmpeg: Ffmpeg, store: Store) {
+    let room = check::spool::room(&config.spool_dir, config.spool_min_free, None);
+    for finding in [room, check::machine::open_files(None)] {
+        if finding.outcome != Outcome::Ok {
+            tracing::warn!(err = %finding, "this machine is not ready for every meeting; `rtms-recorder check` says more");
+        }
     }
-    if let Err(err) = store.probe().await {
-        tracing::error!(err = %err, "the bucket does not answer as it should; meetings are recorded and wait in the spool");
+    match check::machine::ffmpeg(&ffmpeg).await.into_result() {
+        Ok(version) => tracing::info!(version, "found ffmpeg"),
+        Err(err) => tracing::error!(err, "meetings are captured, but no files are made until ffmpeg works"),
+    }
+    if let Err(err) = check::bucket::answers(&store).await.into_result() {
+        tracing::error!(err, "the bucket does not answer as it should; meetings are recorded and wait in the spool");
     }
 }

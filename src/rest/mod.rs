@@ -138,6 +138,14 @@ impl Client {
         Ok(Secret::new(jwt::video_sdk(&app.id, app.secret.expose(), iat, iat + JWT_LIFE_S)))
     }
 
+    /// Asks for a token once, to see whether the app is known.
+    ///
+    /// # Errors
+    /// What Zoom answered.
+    pub async fn authorize(&self) -> Result<(), Failure> {
+        self.token().await.map(drop)
+    }
+
     /// The token, asked for if there is none that is good for a while. One request at a time.
     async fn token(&self) -> Result<Secret, Failure> {
         let mut token = self.token.lock().await;
