@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// `git archive` puts the commit here (see .gitattributes), and so do the tarballs that hosts of git make.
-const ARCHIVED: &str = "$Format:%H$";
+pub(crate) const ARCHIVED: &str = "$Format:%H$";
 
 /// As many digits are shown.
 const DIGITS: usize = 12;
@@ -33,7 +33,7 @@ fn main() {
 }
 
 /// What `--version` says.
-fn version(number: &str, commit: Option<String>, is_release: bool) -> String {
+pub(crate) fn version(number: &str, commit: Option<String>, is_release: bool) -> String {
     match commit {
         Some(commit) => format!("{number} ({})", &commit[..DIGITS.min(commit.len())]),
         None if is_release => number.to_owned(),
@@ -42,7 +42,7 @@ fn version(number: &str, commit: Option<String>, is_release: bool) -> String {
 }
 
 /// The commit that is checked out in `root`. `watched` is told which files change when it does.
-fn from_git(root: &Path, watched: &mut Vec<PathBuf>) -> Option<String> {
+pub(crate) fn from_git(root: &Path, watched: &mut Vec<PathBuf>) -> Option<String> {
     let dot_git = root.join(".git");
     // In a work tree of its own it is a file that names the directory.
     let own = match fs::read_to_string(&dot_git) {
@@ -66,7 +66,7 @@ fn from_git(root: &Path, watched: &mut Vec<PathBuf>) -> Option<String> {
 }
 
 /// `text` if it is a hash, or the beginning of one.
-fn hash(text: &str) -> Option<String> {
+pub(crate) fn hash(text: &str) -> Option<String> {
     let text = text.trim();
     let is_hash = text.len() >= 7 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_hash.then(|| text.to_owned())

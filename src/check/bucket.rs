@@ -37,6 +37,10 @@ pub async fn all(store: &Store) -> Vec<Finding> {
     let (small, large) = (format!("{FOLDER}/{name}.txt"), format!("{FOLDER}/{name}.bin"));
     let tried = try_out(store, &small, &large, &mut findings).await;
     let deleted = delete(store, [&small, &large]).await;
+    if store.is_local() {
+        // Objects have no folders, but files do.
+        std::fs::remove_dir(store.locate(FOLDER)).ok();
+    }
     match tried {
         Ok(()) => findings.push(deleted),
         // What could not be written need not be deleted.
@@ -54,7 +58,11 @@ async fn try_out(store: &Store, small: &str, large: &str, findings: &mut Vec<Fin
     let read = store.get(small).await.map_err(|err| failed("bucket read", &err))?;
     if read != content {
         let text = format!("{} came back as something else than was stored", store.locate(small));
-        return Err(Finding::failure("bucket read", text, "look at the store, and at what is between it and this machine"));
+        return Err(Finding::failure(
+            "bucket read",
+            text,
+            "look at the store, and at what is between it and this machine",
+        ));
     }
     findings.push(Finding::ok("bucket read", "it came back byte by byte"));
 
@@ -74,7 +82,9 @@ async fn try_out(store: &Store, small: &str, large: &str, findings: &mut Vec<Fin
     // The first one is there, so it must be refused; which a store that knows no conditions does not do.
     let condition = store.create(small, content, ATTRIBUTES).await;
     findings.push(match &condition {
-        Ok(Created::Exists) => Finding::ok("bucket conditions", "what is there is not overwritten if that is asked for"),
+        Ok(Created::Exists) => {
+            Finding::ok("bucket conditions", "what is there is not overwritten if that is asked for")
+        }
         Ok(Created::New) => Finding::warning(
             "bucket conditions",
             "the store ignores If-None-Match; the recorder can do without",

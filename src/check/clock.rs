@@ -38,7 +38,11 @@ fn judge(host: &str, ahead_ms: i64) -> Finding {
     if seconds < WINDOW_S {
         return Finding::warning(CHECK, text, "set this machine's clock (NTP)");
     }
-    Finding::failure(CHECK, format!("{text}: webhooks would be refused, and so would uploads"), "set this machine's clock (NTP)")
+    Finding::failure(
+        CHECK,
+        format!("{text}: webhooks would be refused, and so would uploads"),
+        "set this machine's clock (NTP)",
+    )
 }
 
 #[cfg(test)]

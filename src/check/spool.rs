@@ -48,7 +48,8 @@ pub fn room(dir: &Path, min_free: u64, expected: Option<Expected>) -> Finding {
     let beside = format!("beside SPOOL_MIN_FREE ({})", human(min_free));
     if let Some(expected) = expected {
         let needed = (f64::from(expected.meetings) * expected.hours * BYTES_PER_HOUR as f64) as u64;
-        let what = format!("{} meetings of {} h at 720p need {} {beside}", expected.meetings, expected.hours, human(needed));
+        let what =
+            format!("{} meetings of {} h at 720p need {} {beside}", expected.meetings, expected.hours, human(needed));
         return match usable < needed {
             true => Finding::failure(
                 CHECK,
@@ -59,7 +60,11 @@ pub fn room(dir: &Path, min_free: u64, expected: Option<Expected>) -> Finding {
         };
     }
     if usable == 0 {
-        let text = format!("{} are free, less than SPOOL_MIN_FREE ({}): no new stream is recorded", human(free), human(min_free));
+        let text = format!(
+            "{} are free, less than SPOOL_MIN_FREE ({}): no new stream is recorded",
+            human(free),
+            human(min_free)
+        );
         return Finding::failure(CHECK, text, "free some space, or set SPOOL_DIR to a larger disk");
     }
     let hours = usable as f64 / BYTES_PER_HOUR as f64;
@@ -103,12 +108,16 @@ impl Trial {
         if mode & 0o077 != 0 {
             return Finding::warning(
                 "spool",
-                format!("{dir} can be written to, but has mode {mode:03o}: others on this machine may read what was said"),
+                format!(
+                    "{dir} can be written to, but has mode {mode:03o}: others on this machine may read what was said"
+                ),
                 format!("chmod 700 {dir}"),
             );
         }
         match self.owner() {
-            Some(owner) => Finding::ok("spool", format!("{dir} can be written to; process {owner} is recording into it")),
+            Some(owner) => {
+                Finding::ok("spool", format!("{dir} can be written to; process {owner} is recording into it"))
+            }
             None => Finding::ok("spool", format!("{dir} can be written to")),
         }
     }

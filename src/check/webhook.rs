@@ -16,7 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub async fn answers(http: &reqwest::Client, url: &Url, secret_token: &Secret) -> Finding {
     if !is_public(url) {
         let text = format!("{url} is not https, and Zoom posts to nothing else");
-        return Finding::failure(CHECK, text, "give the https address that is entered in the app; see \"Behind TLS\" in the README");
+        return Finding::failure(
+            CHECK,
+            text,
+            "give the https address that is entered in the app; see \"Behind TLS\" in the README",
+        );
     }
     let now_ms = unix_ms();
     let plain = uuid::Uuid::new_v4().simple().to_string();

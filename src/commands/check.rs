@@ -3,7 +3,7 @@
 use super::raise_open_files;
 use crate::{EXIT_USAGE, env};
 use rtms_recorder::check::spool::Expected;
-use rtms_recorder::check::{self, Finding, Outcome, bucket, clock, machine, spool, webhook, zoom};
+use rtms_recorder::check::{Finding, Outcome, bucket, clock, machine, spool, webhook, zoom};
 use rtms_recorder::config::{self, Config};
 use rtms_recorder::ffmpeg::{self, Ffmpeg};
 use rtms_recorder::store::Store;
@@ -108,11 +108,10 @@ struct Report {
 impl Report {
     fn wrong_setting(&mut self, mistake: String) {
         self.wrong_settings = true;
-        let fix = "correct this variable; the README's table \"Environment\" says what it may be";
-        self.add(Finding::failure("settings", mistake, fix));
+        self.add(Finding::failure("settings", mistake, "the README says more under \"Environment\""));
     }
 
-    fn add(&mut self, finding: check::Finding) {
+    fn add(&mut self, finding: Finding) {
         let word = match finding.outcome {
             Outcome::Ok => "ok",
             Outcome::Warning => "warning",
@@ -122,7 +121,9 @@ impl Report {
         self.warnings += usize::from(finding.outcome == Outcome::Warning);
         if self.json {
             let mut line = json!({"type": "check"});
-            if let (Some(line), Ok(serde_json::Value::Object(of))) = (line.as_object_mut(), serde_json::to_value(&finding)) {
+            if let (Some(line), Ok(serde_json::Value::Object(of))) =
+                (line.as_object_mut(), serde_json::to_value(&finding))
+            {
                 line.extend(of);
             }
             println!("{line}");
@@ -134,14 +135,17 @@ impl Report {
     fn end(self) -> ExitCode {
         let ready = self.failures == 0;
         if self.json {
-            println!("{}", json!({
-                "type": "summary", "ready": ready, "failures": self.failures, "warnings": self.warnings,
-                "version": rtms_recorder::VERSION,
-            }));
+            println!(
+                "{}",
+                json!({
+                    "type": "summary", "ready": ready, "failures": self.failures, "warnings": self.warnings,
+                    "version": rtms_recorder::VERSION,
+                })
+            );
         } else if ready {
-            println!("Ready to record; {} warnings.", self.warnings);
+            println!("Ready to record. Warnings: {}.", self.warnings);
         } else {
-            println!("Not ready: {} failed, {} warnings.", self.failures, self.warnings);
+            println!("Not ready. Failed: {}, warnings: {}.", self.failures, self.warnings);
         }
         match (self.wrong_settings, ready) {
             (true, _) => ExitCode::from(EXIT_USAGE),

@@ -165,7 +165,14 @@ fn local(path: PathBuf, missing: Missing) -> Result<Opened, Error> {
     let path = std::fs::canonicalize(&path).map_err(refused)?;
     let place = path.display().to_string();
     let objects = LocalFileSystem::new_with_prefix(&path).map_err(|e| settings(&place, &e))?.with_fsync(true);
-    Ok(Opened { objects: Arc::new(objects), place, endpoint: None, directory: Some(path), signing: None, checksum: None })
+    Ok(Opened {
+        objects: Arc::new(objects),
+        place,
+        endpoint: None,
+        directory: Some(path),
+        signing: None,
+        checksum: None,
+    })
 }
 
 fn cloud(url: &Url, env: Env<'_>) -> Result<Opened, Error> {

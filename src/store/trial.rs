@@ -21,11 +21,8 @@ impl Store {
     /// [`Error::Key`], [`Error::Remote`].
     pub async fn create(&self, key: &str, bytes: Bytes, attributes: Attributes<'_>) -> Result<Created, Error> {
         let path = parse(key)?;
-        let options = PutOptions {
-            mode: PutMode::Create,
-            attributes: self.attributes(attributes),
-            ..PutOptions::default()
-        };
+        let options =
+            PutOptions { mode: PutMode::Create, attributes: self.attributes(attributes), ..PutOptions::default() };
         match self.0.objects.put_opts(&path, bytes.into(), options).await {
             Ok(_) => Ok(Created::New),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Created::Exists),
