@@ -199,6 +199,11 @@ async fn ffmpeg() {
     said.has("ffmpeg", "warning", &["4.4.2 is older than 5.1", "install ffmpeg 5.1 or later"]);
     assert_eq!(said.failed(), WITHOUT_ZOOM);
 
+    // It says that it can, and cannot.
+    let cannot = format!("case \"$*\" in *lavfi*) echo no such codec >&2; exit 1;; esac; {real} \"$@\"");
+    fake_ffmpeg(&mut home, "boaster", &cannot);
+    check(&home, &[]).await.has("ffmpeg", "failure", &["making a slate failed", "no such codec", "install a complete"]);
+
     fake_ffmpeg(&mut home, "broken", "echo cannot open shared object >&2; exit 127");
     check(&home, &[]).await.has("ffmpeg", "failure", &["ffmpeg does not answer", "cannot open shared object"]);
 
@@ -295,7 +300,7 @@ async fn the_bucket() {
     only(&said, "bucket read");
     said.has("bucket read", "failure", &["came back as something else than was stored"]);
     server.heal();
-    server.inject(Fault::Flip, 1, method(Method::PUT));
+    server.inject(Fault::Flip, usize::MAX, method(Method::PUT));
     only(&check(&home, &[]).await, "bucket write");
     server.heal();
 

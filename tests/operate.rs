@@ -46,13 +46,24 @@ fn every_text_in_the_run_book_is_one_of_the_program() {
 /// Names in capitals with an underscore, as variables have.
 fn variables(text: &str) -> Vec<&str> {
     let words = text.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'));
-    words.filter(|word| word.contains('_') && word.len() > 4 && !word.starts_with('_') && !word.ends_with('_')).collect()
+    words
+        .filter(|word| word.contains('_') && word.len() > 4 && !word.starts_with('_') && !word.ends_with('_'))
+        .collect()
 }
 
 #[test]
 fn the_files_fit_the_program_and_each_other() {
     let (readme, source) = (read("README.md"), source());
-    let of_others = ["BUCKET_KEY", "BUCKET_SECRET", "ROOT_ACCESS_KEY", "ROOT_SECRET_KEY", "AF_INET", "AF_INET6", "AF_UNIX", "AF_NETLINK"];
+    let of_others = [
+        "BUCKET_KEY",
+        "BUCKET_SECRET",
+        "ROOT_ACCESS_KEY",
+        "ROOT_SECRET_KEY",
+        "AF_INET",
+        "AF_INET6",
+        "AF_UNIX",
+        "AF_NETLINK",
+    ];
     for file in ["recorder.env.example", "compose.yaml", "rtms-recorder.service"] {
         let text = read(&format!("scripts/deploy/{file}"));
         for name in variables(&text) {
@@ -65,7 +76,9 @@ fn the_files_fit_the_program_and_each_other() {
     let spool = "/var/lib/rtms-recorder/spool";
     assert!(docker.contains(&format!("VOLUME {spool}")) && docker.contains(&format!("SPOOL_DIR={spool}")));
     assert!(compose.contains(&format!("- spool:{spool}")) && unit.contains(&format!("SPOOL_DIR={spool}")));
-    assert!(docker.contains("\nUSER 10001:10001\n") && docker.contains("/healthz") && unit.contains("\nKillMode=mixed\n"));
+    assert!(
+        docker.contains("\nUSER 10001:10001\n") && docker.contains("/healthz") && unit.contains("\nKillMode=mixed\n")
+    );
     // Whoever manages it waits longer than it takes.
     assert!(source.contains("\"SHUTDOWN_GRACE\", Duration::from_secs(25)"));
     assert!(compose.contains("stop_grace_period: 40s") && unit.contains("\nTimeoutStopSec=40\n"));

@@ -1,6 +1,7 @@
 //! ffmpeg, and the limits of the system.
 
 use super::{Finding, spool};
+use crate::ffmpeg::args::Canvas;
 use crate::ffmpeg::{Error, Ffmpeg};
 use rustix::process::{Resource, getrlimit};
 
@@ -27,6 +28,13 @@ pub async fn ffmpeg(ffmpeg: &Ffmpeg) -> Finding {
             "install a complete ffmpeg 5.1 or later (apt-get install ffmpeg)",
         ),
     }
+}
+
+/// Whether it does what it says that it can: one picture is encoded. Nothing to say if it does.
+pub async fn ffmpeg_trial(ffmpeg: &Ffmpeg) -> Option<Finding> {
+    let err = ffmpeg.slate(Canvas { width: 1280, height: 720 }).await.err()?;
+    let fix = "install a complete ffmpeg 5.1 or later (apt-get install ffmpeg)";
+    Some(Finding::failure("ffmpeg", err.to_string(), fix))
 }
 
 /// Builds from git have a name rather than a number; they are taken for new.

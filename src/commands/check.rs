@@ -45,7 +45,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = settings(&mut report);
     let expected = args.meetings.map(|meetings| Expected { meetings, hours: args.hours.unwrap_or(1.0) });
 
-    report.add(machine::ffmpeg(&Ffmpeg::new(ffmpeg::Settings::default())).await);
+    let ffmpeg = Ffmpeg::new(ffmpeg::Settings::default());
+    let mut found = machine::ffmpeg(&ffmpeg).await;
+    if found.outcome != Outcome::Failure {
+        found = machine::ffmpeg_trial(&ffmpeg).await.unwrap_or(found);
+    }
+    report.add(found);
     report.add(machine::open_files(expected));
     if let Some(config) = &config {
         let dir = std::path::absolute(&config.spool_dir)?;
