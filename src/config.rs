@@ -2,12 +2,15 @@
 //!
 //! A variable that is empty counts as absent. A secret may be given as a file: `ZOOM_CLIENT_SECRET_FILE` and so on.
 
+mod apps;
 mod env;
 mod rest;
 
+pub use apps::{App, AppIndex, Apps};
 pub use env::{Mistakes, Secret};
 pub use rest::{RestConfig, RestartPolicy};
 
+use crate::ids::Product;
 use crate::output::Template;
 use crate::protocol::message::{AudioStreams, Medium};
 use crate::protocol::server_urls::AllowedHosts;
@@ -74,14 +77,12 @@ pub enum LogFormat {
 /// All settings of `serve`.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Of the General app.
-    pub app: Credentials,
-    /// Of the Video SDK app.
-    pub video_sdk: Option<Credentials>,
-    /// Signs webhooks.
-    pub secret_token: Secret,
+    /// The apps whose events come here.
+    pub apps: Apps,
     /// Where sockets may be opened.
     pub allowed_hosts: AllowedHosts,
+    /// Where streams are expected to come from; empty if from anywhere.
+    pub regions: Vec<String>,
     /// Whether webhooks without a signature are taken.
     pub allow_unsigned: bool,
     /// The public listener.
@@ -190,29 +191,24 @@ impl Config {
     /// Every mistake, each with its variable and what was expected.
     pub fn from_env(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
         let mut env = Env::new(env);
-        let app = env.app();
-        let video_sdk = env.video_sdk();
-        let secret_token = env.secret(&[
-            "ZOOM_SECRET_TOKEN",
-            "WEBHOOK_SECRET_TOKEN",
-            "ZM_RTMS_WEBHOOK_SECRET",
-            "ZOOM_WEBHOOK_SECRET",
-            "ZOOM_WEBHOOK_SECRET_TOKEN",
-        ]);
-        if secret_token.is_none() {
-            env.mistake("ZOOM_SECRET_TOKEN", "is required: the Secret Token of the Zoom app, from its page Access");
-        }
+        let apps = Apps::read(&mut env);
         let host = env.parsed("HOST", "an IP address", IpAddr::from([0, 0, 0, 0]));
         let port = env.parsed("PORT", "a port number", 3000);
         let allowed_hosts = env.allowed_hosts();
         let config = Self {
-            rest: RestConfig::read(&mut env, app.as_ref(), video_sdk.as_ref(), &allowed_hosts),
+            rest: RestConfig::read(
+                &mut env,
+                apps.first(Product::Meeting),
+                apps.first(Product::Session),
+                &allowed_hosts,
+            ),
             restart: env.choice(
                 "ZOOM_RESTART",
                 &[("auto", RestartPolicy::Auto), ("on", RestartPolicy::On), ("off", RestartPolicy::Off)],
             ),
-            video_sdk,
+            apps,
             allowed_hosts,
+            regions: env.regions(),
             allow_unsigned: env.choice("ZOOM_ALLOW_UNSIGNED", &[("false", false), ("true", true)]),
             listen: SocketAddr::new(host, port),
             webhook_path: env.path("WEBHOOK_PATH", "/webhook"),
@@ -230,9 +226,6 @@ impl Config {
             shutdown_grace: env.seconds("SHUTDOWN_GRACE", Duration::from_secs(25)),
             catalogue: env.choice("CATALOGUE", &[("true", true), ("false", false)]),
             log_format: env.choice("LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
-            // Both were found missing if they are.
-            app: app.unwrap_or_else(|| Credentials { id: String::new(), secret: Secret::new("") }),
-            secret_token: secret_token.unwrap_or_else(|| Secret::new("")),
         };
         env.checked(config)
     }
@@ -253,14 +246,21 @@ pub fn key_template(env: &dyn Fn(&str) -> Option<String>) -> Result<Template, Mi
     env.checked(template)
 }
 
+const CLIENT_IDS: [&str; 5] =
+    ["ZOOM_CLIENT_ID", "ZM_CLIENT_ID", "ZM_RTMS_CLIENT", "ZOOM_APP_CLIENT_ID", "ZOOM_RTMS_CLIENT_ID"];
+const CLIENT_SECRETS: [&str; 4] =
+    ["ZOOM_CLIENT_SECRET", "ZM_CLIENT_SECRET", "ZM_RTMS_SECRET", "ZOOM_APP_CLIENT_SECRET"];
+
 /// What is read in more than one place, or needs more than a line.
 impl Env<'_> {
     fn app(&mut self) -> Option<Credentials> {
-        self.credentials(
-            &["ZOOM_CLIENT_ID", "ZM_CLIENT_ID", "ZM_RTMS_CLIENT", "ZOOM_APP_CLIENT_ID", "ZOOM_RTMS_CLIENT_ID"],
-            &["ZOOM_CLIENT_SECRET", "ZM_CLIENT_SECRET", "ZM_RTMS_SECRET", "ZOOM_APP_CLIENT_SECRET"],
-            "of the Zoom app, from its page App Credentials",
-        )
+        self.credentials(&CLIENT_IDS, &CLIENT_SECRETS, "of the Zoom app, from its page App Credentials")
+    }
+
+    /// Whether anything of the first app's credentials is set.
+    fn has_app(&self) -> bool {
+        let is_set = |name: &&str| self.text(name).is_some() || self.text(&format!("{name}_FILE")).is_some();
+        CLIENT_IDS.iter().chain(&CLIENT_SECRETS).any(is_set)
     }
 
     fn video_sdk(&mut self) -> Option<Credentials> {
@@ -293,6 +293,19 @@ impl Env<'_> {
 
     fn allowed_hosts(&self) -> AllowedHosts {
         AllowedHosts::new(&self.text("ZOOM_ALLOWED_HOSTS").unwrap_or_else(|| ".zoom.us".into()))
+    }
+
+    fn regions(&mut self) -> Vec<String> {
+        let text = self.text("REGIONS").unwrap_or_default().to_ascii_lowercase();
+        let regions: Vec<String> =
+            text.split(',').map(str::trim).filter(|r| !r.is_empty()).map(str::to_owned).collect();
+        if regions.iter().any(|region| region.len() != 3 || !region.bytes().all(|b| b.is_ascii_lowercase())) {
+            self.mistake(
+                "REGIONS",
+                format_args!("is {text:?}; expected codes of three letters as in Zoom's host names, such as iad,sjc"),
+            );
+        }
+        regions
     }
 
     fn storage_url(&self) -> String {
@@ -401,11 +414,13 @@ mod tests {
             ("SPOOL_MIN_FREE", "512 MiB"),
             ("AUDIO_BITRATE", "48k"),
             ("MEDIA", "video, audio"),
+            ("REGIONS", "IAD, sjc"),
             ("PORT", "0"),
         ]);
         let config = config(&vars).unwrap();
         assert_eq!((config.spool_min_free, config.render.audio_bitrate), (512 << 20, 48_000));
         assert_eq!(config.media, [Medium::Audio, Medium::Video]);
+        assert_eq!(config.regions, ["iad", "sjc"]);
         let shown = format!("{config:?}");
         assert!(!shown.contains("hush") && !shown.contains("quiet"), "{shown}");
     }
@@ -421,6 +436,8 @@ mod tests {
             ("ZM_RTMS_WEBHOOK_SECRET", "quiet"),
         ])
         .unwrap();
-        assert_eq!((config.app.secret.expose(), config.secret_token.expose()), ("hush", "quiet"));
+        let (_, app) = config.apps.iter().next().unwrap();
+        let general = app.general.as_ref().unwrap();
+        assert_eq!((general.secret.expose(), app.secret_token.expose()), ("hush", "quiet"));
     }
 }

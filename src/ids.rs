@@ -65,6 +65,17 @@ pub enum Product {
     Phone,
 }
 
+/// Somebody who writes or is written to, as far as Zoom says who.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Person {
+    /// Their id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+    /// Their name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<String>,
+}
+
 impl Product {
     /// The product's name as we write it.
     pub fn as_str(self) -> &'static str {

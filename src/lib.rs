@@ -18,7 +18,7 @@
 //! code, whether the meeting is live, is finished after a crash, or is rendered again from a kept journal.
 //!
 //! A stage knows the type that it receives and never the stage that receives from it; only [`recorder`] knows the
-//! whole chain. [`ids`], [`media`], [`protocol`], [`timeline`], [`container`] and [`output`] are pure: no clock, no
+//! whole chain. [`advice`], [`ids`], [`media`], [`protocol`], [`timeline`], [`container`] and [`output`] are pure: no clock, no
 //! task, no socket, no file (clippy holds them to it).
 //!
 //! # Invariants
@@ -51,6 +51,7 @@
 //! kind of media from one source. *Gap*: time without data. *Run*: one connection without a break. *Chunk*: one file
 //! of a journal. *Event*, *stream*, *signaling*, *media*: as Zoom uses them.
 
+pub mod advice;
 pub mod capture;
 pub mod catalogue;
 pub mod check;

@@ -45,7 +45,10 @@ pub enum Error {
         "--expires is longer than the {0} days for which signed links of this store can work; say --expires {0}d or less"
     )]
     TooLong(u64),
-    /// There is no such recording, or the store fails.
+    /// There is no manifest.
+    #[error("there is no recording in {0}: expected a folder such as the log line `published` says, below STORAGE_URL")]
+    Nothing(String),
+    /// The store fails.
     #[error("the recording cannot be read")]
     Store(#[from] store::Error),
     /// The manifest or a text cannot be read.
@@ -105,17 +108,18 @@ fn is_temporary(store: &Store, env: &dyn Fn(&str) -> Option<String>) -> bool {
 
 /// The folder that was meant.
 fn folder(asked: &str, place: &str) -> Result<String, Error> {
-    let path = asked.strip_prefix(place).unwrap_or(asked).trim_matches('/');
-    let names = [Object::Manifest.name(), Object::Index.name()];
-    let path = names.iter().find_map(|name| path.strip_suffix(name.as_str())).unwrap_or(path).trim_end_matches('/');
-    let folder = Folder::try_from(path.to_owned()).map_err(|_| Error::Folder(asked.to_owned()))?;
+    let folder =
+        Folder::try_from(Folder::meant(asked, place).to_owned()).map_err(|_| Error::Folder(asked.to_owned()))?;
     Ok(folder.into())
 }
 
 /// Composes the page.
 async fn page(store: &Store, folder: &str, expires: Duration) -> Result<Vec<u8>, Error> {
     let key = |name: &str| format!("{folder}/{name}");
-    let json = store.get(&key(&Object::Manifest.name())).await?;
+    let json = store.get(&key(&Object::Manifest.name())).await.map_err(|err| match err.is_not_found() {
+        true => Error::Nothing(store.locate(folder)),
+        false => err.into(),
+    })?;
     let broken = |what: &str| {
         let what = what.to_owned();
         |source| Error::Json { what, source }
@@ -138,8 +142,12 @@ async fn page(store: &Store, folder: &str, expires: Duration) -> Result<Vec<u8>,
         duration_ms: None,
         codec: None,
     };
+    let mut root = None;
     for object in own.chain([&itself]) {
         let link = store.link(&object.key, expires).await?;
+        if store.is_local() {
+            root = link.as_str().strip_suffix(&object.key).map(str::to_owned).or(root);
+        }
         let origin = link.origin();
         if origin.is_tuple() && !origins.contains(&origin.ascii_serialization()) {
             origins.push(origin.ascii_serialization());
@@ -159,6 +167,7 @@ async fn page(store: &Store, folder: &str, expires: Duration) -> Result<Vec<u8>,
         timeline: timeline.as_deref(),
         transcript: transcript.as_deref(),
         chat: chat.as_deref(),
+        root: root.as_deref(),
         signed: (!store.is_local()).then_some((until, &origins)),
     };
     page::compose(&sources).map_err(broken("a text of the recording"))

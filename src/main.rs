@@ -146,7 +146,7 @@ async fn verify(args: verify::Args) -> anyhow::Result<ExitCode> {
     match verify::command(args, &env).await {
         Ok(summary) => Ok(ExitCode::from(summary.exit_status())),
         Err(err) if err.is_wrong_settings() => {
-            eprintln!("rtms-recorder: {err:#}");
+            eprintln!("rtms-recorder: {:#}", anyhow::Error::from(err));
             Ok(ExitCode::from(EXIT_USAGE))
         }
         Err(err) => Err(err.into()),
@@ -158,7 +158,7 @@ async fn index(force: bool) -> anyhow::Result<ExitCode> {
     let store = match Store::open_existing(&rtms_recorder::config::storage_url(&env), &env) {
         Ok(store) => store,
         Err(err) => {
-            eprintln!("rtms-recorder: STORAGE_URL {err}");
+            eprintln!("rtms-recorder: STORAGE_URL {:#}", anyhow::Error::from(err));
             return Ok(ExitCode::from(EXIT_USAGE));
         }
     };

@@ -3,21 +3,22 @@
 
 #[path = "common/browser.rs"]
 mod browser;
+#[path = "common/hosting.rs"]
+mod hosting;
 #[path = "common/script.rs"]
 mod script;
 #[path = "common/truth.rs"]
 mod truth;
 
 use browser::{chromium, firefox, launch};
+use hosting::host_and_hear;
 use rtms_recorder::render::Settings;
 use rtms_recorder::timeline::picture::EncodePolicy;
 use script::{Clip, Look, Rendered, Script, Sound, settings, steady};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc;
 use std::time::Duration;
 
 /// How long a browser may take for a file, start and all.
@@ -144,67 +145,19 @@ fn meeting(policy: EncodePolicy, codec: &'static str, fps: i64) -> Meeting {
 
 /// Lets a browser look at a recording.
 fn report(browser: fn(&Path, &str) -> Command, meeting: &Meeting) -> Value {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}/", listener.local_addr().expect("an address"));
     let seconds = |all: &[(f64, u32)]| json!(all.iter().map(|(at, _)| at).collect::<Vec<_>>()).to_string();
     let page = PAGE.replace("POINTS", &seconds(&meeting.points)).replace("CHANGES", &seconds(&meeting.changes));
-    let file = std::fs::read(meeting.rendered.file("recording.mp4")).expect("the recording");
+    let page_file = meeting.rendered.file("test.html");
+    std::fs::write(&page_file, page).expect("room on the disk");
     let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        for socket in listener.incoming().map_while(Result::ok) {
-            let (page, file, sender) = (page.clone(), file.clone(), sender.clone());
-            // A browser that closes a connection is no failure.
-            std::thread::spawn(move || serve(socket, &page, &file, &sender).ok());
-        }
-    });
+    let hear = move |report: Vec<u8>| drop(sender.send(serde_json::from_slice(&report).unwrap_or_default()));
+    let url = host_and_hear(page_file.parent().expect("a directory"), hear) + "/test.html";
     let home = tempfile::tempdir().expect("a directory");
     let _browser = launch(home.path(), browser(home.path(), &url));
     receiver.recv_timeout(LIMIT).unwrap_or_else(|_| {
         let log = std::fs::read_to_string(home.path().join("log")).unwrap_or_default();
         panic!("no report after {LIMIT:?}; the browser said: {}", log.chars().take(4000).collect::<String>())
     })
-}
-
-/// Answers the requests of one connection: the page, the recording by ranges, and the report.
-fn serve(socket: TcpStream, page: &str, file: &[u8], sender: &Sender<Value>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(socket.try_clone()?);
-    let mut socket = socket;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(());
-        }
-        let (mut range, mut length) = (None, 0);
-        loop {
-            let mut header = String::new();
-            reader.read_line(&mut header)?;
-            let header = header.trim().to_ascii_lowercase();
-            if header.is_empty() {
-                break;
-            }
-            range = header.strip_prefix("range: bytes=").map(str::to_owned).or(range);
-            length = header.strip_prefix("content-length: ").and_then(|n| n.parse().ok()).unwrap_or(length);
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body)?;
-        let (status, kind, more, body): (_, _, String, &[u8]) = match line.split(' ').nth(1) {
-            Some("/") => ("200 OK", "text/html", String::new(), page.as_bytes()),
-            Some("/report") => {
-                sender.send(serde_json::from_slice(&body).unwrap_or_default()).ok();
-                ("204 No Content", "text/plain", String::new(), &[])
-            }
-            Some("/recording.mp4") => {
-                let ends = range.as_deref().and_then(|range| range.split_once('-'));
-                let from = ends.and_then(|(from, _)| from.parse().ok()).unwrap_or(0).min(file.len() - 1);
-                let to = ends.and_then(|(_, to)| to.parse().ok()).unwrap_or(file.len() - 1).min(file.len() - 1);
-                let more = format!("content-range: bytes {from}-{to}/{}\r\naccept-ranges: bytes\r\n", file.len());
-                ("206 Partial Content", "video/mp4", more, &file[from..=to])
-            }
-            _ => ("404 Not Found", "text/plain", String::new(), &[]),
-        };
-        write!(socket, "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n{more}\r\n", body.len())?;
-        socket.write_all(body)?;
-    }
 }
 
 fn check(name: &str, browser: fn(&Path, &str) -> Command) {

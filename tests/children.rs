@@ -6,7 +6,6 @@ mod common;
 use common::{Home, Recorder, meeting, provide_crypto, s3, until};
 use rtms_recorder::simulator::{self, MeetingSummary, Progress};
 use rustix::process::{Pid, Signal, kill_process};
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -116,22 +115,14 @@ async fn a_child_that_wakes_up_later_writes_nothing_that_is_used() {
 async fn a_step_that_outlives_its_recorder_writes_nothing_that_is_used() {
     let mut home = Home::new();
     home.set("PORT", &s3::free_address().await.port().to_string());
-    let bin = home.path("bin");
-    std::fs::create_dir(&bin).expect("a directory");
-    let path = std::env::var("PATH").expect("a PATH");
-    let real = std::env::split_paths(&path).map(|dir| dir.join("ffmpeg")).find(|file| file.exists()).expect("ffmpeg");
     // The first one that assembles sleeps before it does.
     let (began, ended) = (home.path("began"), home.path("ended"));
-    let script = format!(
-        "#!/bin/sh\ncase \"$*\" in *recording.mp4*)\n  if [ ! -e {began} ]; then\n    touch {began}; sleep 8\n    \
-         {real} \"$@\"; echo $? >{ended}.new; mv {ended}.new {ended}; exit 1\n  fi\nesac\nexec {real} \"$@\"\n",
+    home.wrap_ffmpeg(&format!(
+        "case \"$*\" in *recording.mp4*)\n  if [ ! -e {began} ]; then\n    touch {began}; sleep 8\n    \
+         $REAL \"$@\"; echo $? >{ended}.new; mv {ended}.new {ended}; exit 1\n  fi\nesac",
         began = began.display(),
         ended = ended.display(),
-        real = real.display()
-    );
-    std::fs::write(bin.join("ffmpeg"), script).expect("a file");
-    std::fs::set_permissions(bin.join("ffmpeg"), std::fs::Permissions::from_mode(0o755)).expect("a file of ours");
-    home.set("PATH", &format!("{}:{path}", bin.display()));
+    ));
 
     let recorder = home.start().await;
     let sent = common::play_one(meeting(&recorder.webhook, 6)).await;

@@ -1,5 +1,5 @@
-//! Fifty meetings at once, and the recorder goes in the middle of them: all end up in the bucket, each without what came while it
-//! was not there.
+//! Many meetings at once. The recorder goes in the middle of them: all end up in the bucket, each without what came while it
+//! was not there. There are more than can be rendered: their files come later, and are the same.
 
 mod common;
 
@@ -66,4 +66,41 @@ async fn fifty(end: impl AsyncFnOnce(Recorder)) {
     println!("MEASURED: at most {most} ms lost of a meeting; slowest answer to a webhook {slowest:.0} ms");
     assert!(most <= LOST_MS, "{most}");
     assert_eq!(home.spool_files().len(), MEETINGS, "{:?}", home.spool_files());
+}
+
+/// What comes is kept whatever becomes of rendering; what is made late is what would have been made at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn overload_makes_files_late_and_changes_nothing_in_them() {
+    const MEETINGS: usize = 4;
+    let mut home = Home::new();
+    home.set("KEEP_JOURNAL", "true");
+    // Two recordings are rendered at a time, so all of them take longer than they last.
+    home.wrap_ffmpeg("case \"$*\" in *pipe:0*) sleep 4 ;; esac");
+    let recorder = home.start().await;
+    let mut settings = meeting(&recorder.webhook, 12);
+    settings.speed = 1.0;
+    settings.meetings = MEETINGS;
+    provide_crypto();
+    let sent = simulator::run(settings, Progress::silent()).await.expect("they can be played").meetings;
+    let in_time = recorder.logged("published").len();
+    assert!(in_time < MEETINGS, "rendering is not slow enough for this test");
+    recorder.published(MEETINGS).await;
+    home.unset("PATH");
+    for recording in &home.bucket().recordings().await {
+        let of = sent.iter().find(|of| of.stream_id == recording.manifest.stream_id.as_str()).expect("it was sent");
+        assert!(recording.manifest.complete, "{:#?}", recording.manifest);
+        assert_eq!(told(recording, of), 0);
+        recording.check_marks(of);
+        let (unpacked, out) = (home.path(&format!("{}.unpacked", of.stream_id)), home.path(&of.stream_id));
+        let packed = std::fs::File::open(recording.file("journal.tar.zst")).expect("it is there");
+        let mut archive = tar::Archive::new(zstd::Decoder::new(packed).expect("it is zstd"));
+        archive.unpack(&unpacked).expect("it is a tar");
+        let [journal, again] = [unpacked.join("journal"), out].map(|path| path.to_str().expect("UTF-8").to_owned());
+        let rendered = home.run(&["render", &journal, "--out", &again]);
+        assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
+        for name in ["recording.mp4", "audio.m4a", "timeline.json"] {
+            let (late, at_once) = (std::fs::read(recording.file(name)), std::fs::read(home.path(&again).join(name)));
+            assert!(late.expect("it was published") == at_once.expect("it is made again"), "{name}");
+        }
+    }
 }

@@ -171,7 +171,7 @@ fn hostile(folder: &Path) -> PathBuf {
         messages.push(json!({
             "at_ms": start, "at": text, "message_id": text, "parent_message_id": text, "sender": somebody, "receiver": somebody,
             "session": { "type": text }, "text": text, "files": [{ "file_name": text, "deleted": false }],
-            "reactions": [{ "emoji": text, "by": somebody }],
+            "reactions": [{ "emoji": text, "user_id": text, "user_name": text }],
         }));
     }
     timeline["participants"] = people.into();
@@ -191,6 +191,7 @@ fn hostile(folder: &Path) -> PathBuf {
         timeline: Some(&timeline),
         transcript: Some(&transcript),
         chat: Some(&chat),
+        root: None,
         signed: None,
     };
     let path = folder.join("hostile.html");
@@ -227,12 +228,68 @@ async fn what_people_write_is_text_and_fits() {
             assert!(wide.as_u64() <= Some(width.into()), "{wide} at {width}, panel {panel}");
         }
     }
+    // What turns the direction of writing around in a name leaves the words beside it alone.
+    let turned = r"[...document.querySelectorAll('.row, .person, .lane')].filter(one => /[\u202a-\u202e\u2066\u2067]/.test(one.textContent)).length";
+    assert_eq!(browser.eval(turned).await, 0);
     // The last words of a key or a click cannot do more than seek.
     browser.eval("document.querySelectorAll('.row, .lanes, #people button').forEach(one => one.click())").await;
     assert_eq!(browser.eval("window.hit ?? null").await, Value::Null);
     assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
     only(&browser, &[&file_url(&folder)]);
     shot(&mut browser, "hostile").await;
+}
+
+/// Three hours of talk. The limits are for a machine that does other things, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_with_thousands_of_utterances_is_of_use() {
+    const COUNT: usize = 5000;
+    let home = Home::new();
+    let folder = home.path("bucket").join(record(&home).await);
+    let manifest = Manifest::from_json(&std::fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+    let at = "2026-11-20T09:30:00.000Z";
+    let length = manifest.duration_ms as usize;
+    let cues: Vec<Value> = (0..COUNT)
+        .map(|n| {
+            let (start, who) = (n * length / COUNT, format!("Person {}", n % 40));
+            json!({ "start_ms": start, "end_ms": start + 500, "at": at, "user_id": who, "user_name": who, "text": format!("number {n} ") + &"and so on ".repeat(n % 30) })
+        })
+        .collect();
+    let mut timeline = read(&folder.join("timeline.json"));
+    timeline["speakers"] = cues.iter().map(|cue| json!({ "user_id": cue["user_id"], "start_ms": cue["start_ms"], "end_ms": cue["end_ms"], "from": at })).collect();
+    let (timeline, transcript) = (timeline.to_string(), json!({ "cues": cues, "missing": [] }).to_string());
+    let files: Vec<File> =
+        manifest.objects.iter().map(|o| File::beside(o.name.clone(), Some(o.size_bytes), o.duration_ms)).collect();
+    let sources = Sources {
+        manifest: &manifest,
+        files: &files,
+        timeline: Some(timeline.as_bytes()),
+        transcript: Some(transcript.as_bytes()),
+        chat: None,
+        root: None,
+        signed: None,
+    };
+    let page = folder.join("long.html");
+    std::fs::write(&page, page::compose(&sources).unwrap()).unwrap();
+    let mut browser = Remote::chromium().await;
+    browser.resize(1280, 800).await;
+    browser.open(&file_url(&page)).await;
+    browser.until("camera.readyState >= 2").await;
+    let took = "(text => { const from = performance.now(); $('search').value = text; $('search').dispatchEvent(new Event('input')); document.body.offsetHeight; return [performance.now() - from, document.querySelectorAll('#transcript .row:not([hidden])').length]; })";
+    for (text, hits) in [("number 4321", 1), ("nothing", 0), ("so on", COUNT - COUNT.div_ceil(30)), ("", COUNT)] {
+        let searched = browser.eval(&format!("{took}('{text}')")).await;
+        println!("MEASURED search for {text:?} among {COUNT}: {} ms", searched[0]);
+        assert!(searched[0].as_f64() < Some(3000.0) && searched[1] == hits, "{text}: {searched}");
+    }
+    // What is said is in sight wherever one goes, though most rows were never laid out.
+    let in_sight = "(() => { const row = $('transcript').querySelector('.row.active').getBoundingClientRect(), box = $('transcript').getBoundingClientRect();
+        return row.top >= box.top - 1 && row.top < box.top + box.height / 2; })()";
+    for place in [0.5, 0.93, 0.07, 0.7] {
+        browser.eval(&format!("seek(total() * {place})")).await;
+        browser.until("!camera.seeking").await;
+        browser.until(in_sight).await;
+    }
+    assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
+    shot(&mut browser, "long").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -279,6 +336,16 @@ async fn it_is_searched_and_worked_by_keys() {
     let nameless = "[...document.querySelectorAll('button, input, select, a, video, audio')].filter(one => !one.closest('[hidden]')
         && !(one.getAttribute('aria-label') || one.textContent.trim() || one.labels?.[0]?.textContent.trim())).map(one => one.outerHTML)";
     assert_eq!(browser.eval(nameless).await, json!([]));
+    assert!(
+        browser.eval("$('chat').textContent").await.as_str().is_some_and(|chat| chat.contains("👍 李 <Carol> & Co"))
+    );
+    assert!(
+        browser
+            .eval("$('people').textContent")
+            .await
+            .as_str()
+            .is_some_and(|people| people.contains("camera on from 0:0"))
+    );
     for (name, width, height, dark) in
         [("wide", 1440, 1000, false), ("dark", 1440, 1000, true), ("phone", 375, 1400, false)]
     {
@@ -388,6 +455,10 @@ async fn a_private_bucket_plays_by_signed_links() {
     assert!(long.status.code() == Some(64) && said.contains("7d or less"), "{long:?}");
     let nothing = home.run(&["link", "2026/01/02/030405Z-1-00000000"]);
     assert_eq!(nothing.status.code(), Some(1), "{nothing:?}");
+    assert!(
+        String::from_utf8_lossy(&nothing.stderr).contains("there is no recording in s3://recordings/team/2026/01"),
+        "{nothing:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,6 +106,26 @@ fn a_camera_that_comes_late_or_goes_early() {
 }
 
 #[test]
+fn a_camera_behind_its_lid_gives_the_poster_to_the_shared_screen() {
+    let dark = Clip::get(Look { width: 640, height: 360, colour: 0, flash_every: 1000, ..Look::default() });
+    let slide = script::run_ffmpeg(
+        "-f lavfi -i testsrc=s=640x360 -frames:v 1 -pix_fmt yuvj420p -q:v 4 -c:v mjpeg -f mjpeg pipe:1",
+    );
+    let slides = Clip { look: Look { codec: "mjpeg", ..Look::default() }, pictures: vec![slide; 25] };
+    let poster = |with_slides: bool| {
+        let mut script = Script::connected_to(&["audio", "video", "share"]);
+        script.pictures("video", &dark, &steady(0, 5000, 25));
+        if with_slides {
+            script.pictures("share", &slides, &steady(0, 5000, 5));
+        }
+        sound(&mut script, 5000, &[]);
+        std::fs::read(script.render(&settings()).file("poster.jpg")).unwrap().len()
+    };
+    let (alone, beside) = (poster(false), poster(true));
+    assert!(alone < 2000 && beside > 2 * alone, "{alone} {beside}");
+}
+
+#[test]
 fn sound_only_picture_only_and_nothing() {
     let mut script = Script::connected_to(&["audio", "video"]);
     sound(&mut script, 5000, &[1000]);

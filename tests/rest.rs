@@ -5,6 +5,7 @@ mod common;
 use common::{CLIENT_ID, CLIENT_SECRET, Home, Recorder, meeting, play, provide_crypto};
 use rtms_recorder::config::RestConfig;
 use rtms_recorder::ids::Product;
+use rtms_recorder::output::Manifest;
 use rtms_recorder::rest::{Action, Client, Target};
 use rtms_recorder::simulator::{Rest, RestCall, Settings, Summary};
 use serde_json::Value;
@@ -240,6 +241,16 @@ async fn a_stream_that_ends_in_trouble_is_started_again_and_both_recordings_say_
         assert_eq!(other.objects[0].key, format!("{}/{}", other_is.folder, other.objects[0].name));
     }
     assert_eq!((&first.continues, &second.continued_by), (&None, &None));
+    // Each page leads to the other one, from wherever they are.
+    for (this, which, other) in [(first, "continued_by", second), (second, "continues", first)] {
+        let folder = |of: &Manifest| home.path("bucket").join(of.objects[0].key.rsplit_once('/').expect("a folder").0);
+        let page = std::fs::read_to_string(folder(this).join("index.html")).expect("a page");
+        let data = page.split_once("id=\"data\">").and_then(|(_, rest)| rest.split_once("</script>")).expect("data").0;
+        let data: serde_json::Value = serde_json::from_str(data).expect("JSON");
+        let href = data["neighbours"][which].as_str().expect("a link");
+        let (there, expected) = (folder(this).join(href), folder(other).join("index.html"));
+        assert_eq!(there.canonicalize().expect("a file"), expected.canonicalize().expect("a file"), "{href}");
+    }
     let note = "The stream was started again after stop reason 13 (SIGNAL_CONNECTION_INTERRUPTED).";
     assert_eq!(first.notes, [note]);
     assert_eq!(second.notes, Vec::<String>::new());

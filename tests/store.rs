@@ -170,6 +170,7 @@ fn plan(spool: &Path) -> PublishPlan {
             stream_id: stream,
             product: Product::Meeting,
             ids: Ids::default(),
+            regions: Vec::new(),
             previous: None,
             continues: None,
             continued_by: None,

@@ -56,6 +56,7 @@ fn said(sent: &MeetingSummary, zero: i64) -> Vec<(i64, i64, String, String)> {
 async fn a_meeting_is_there_as_text() {
     let (sent, recording) = record(|meeting| {
         meeting.script.share = vec![Span { start_ms: 3000, end_ms: 9000 }];
+        meeting.script.camera_off = vec![Span { start_ms: 18_000, end_ms: 21_000 }];
     })
     .await;
     assert!(recording.manifest.complete, "{:#?}", recording.manifest);
@@ -161,7 +162,15 @@ fn people_are_there(sent: &MeetingSummary, recording: &Recording, zero: i64) {
     let sharing = list("sharing");
     assert!(sharing.len() == 1 && near(&sharing[0]["start_ms"], 3000) && near(&sharing[0]["end_ms"], 9000));
     assert_eq!(sharing[0]["user_name"], names[1]);
-    assert_eq!(timeline["cameras"], json!([]));
+    let cameras = list("cameras");
+    let whose = |name: &str| cameras.iter().filter(|c| c["user_name"] == name).cloned().collect::<Vec<_>>();
+    for name in &names[..2] {
+        let [first, second] = &whose(name)[..] else { panic!("{cameras:#?}") };
+        assert!(near(&first["end_ms"], 18_000) && near(&second["start_ms"], 21_000), "{cameras:#?}");
+        assert!(second["until"].is_string(), "everybody leaves in the end");
+    }
+    assert!(near(&whose(names[2])[0]["start_ms"], 5000), "{cameras:#?}");
+    assert!(whose(names[3]).len() == 1 && near(&whose(names[3])[0]["end_ms"], 14_000), "{cameras:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

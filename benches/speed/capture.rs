@@ -8,7 +8,7 @@ use crate::process::own_cpu_s;
 use crate::table::Row;
 use crate::{Options, say};
 use rtms_recorder::capture::{self, Command, Dialer};
-use rtms_recorder::config::Secret;
+use rtms_recorder::config::{App, Apps, Secret};
 use rtms_recorder::events::{Delivery, NotTaken, Receiver, server};
 use rtms_recorder::journal::{Disk, Journal, read};
 use rtms_recorder::protocol::event::Event;
@@ -47,7 +47,7 @@ async fn keep(count: usize, length_s: f64) -> Row {
     let keeper = Arc::new(Keeper::new(spool.path().to_owned()));
     let settings = server::Settings {
         webhook_path: "/webhook".into(),
-        secret_token: Secret::new(SECRET_TOKEN),
+        apps: Apps::new(vec![App { secret_token: Secret::new(SECRET_TOKEN), general: None, video_sdk: None }]),
         allow_unsigned: false,
     };
     let serving = tokio::spawn(server::run(listener, settings, Arc::clone(&keeper) as _, std::future::pending()));
@@ -137,6 +137,7 @@ impl Keeper {
                 let hosts = AllowedHosts::new("127.0.0.1");
                 let url = hosts.check(&started.signaling_url).map_err(|err| NotTaken(err.to_string()))?;
                 let settings = Settings {
+                    product: started.stream.product,
                     media: Medium::ALL.iter().map(|&medium| (medium, media_params(medium, wanted))).collect(),
                     allowed_hosts: hosts,
                     timing: Timing::default(),
@@ -152,7 +153,8 @@ impl Keeper {
                 let (commands, inbox) = mpsc::channel(16);
                 let (dialer, kept) = (self.dialer.clone(), journal.clone());
                 self.tasks.spawn(async move {
-                    capture::run(link, &dialer, &kept, inbox, CancellationToken::new()).await;
+                    capture::run(link, &dialer, &kept, inbox, &capture::Health::default(), CancellationToken::new())
+                        .await;
                     kept.close().await.expect("a disk");
                 });
                 self.streams.lock().expect("no panic").insert(stream_id.as_str().to_owned(), (commands, journal));

@@ -3,15 +3,17 @@
 //! It decides nothing: [`crate::protocol::link`] does. It decodes nothing but a message's type, and it waits for
 //! neither renderer, bucket nor disk. One task owns all sockets of a stream.
 
+mod health;
 mod log;
 mod socket;
 
+pub use health::Health;
 pub use socket::Dialer;
 
 use crate::clock;
 use crate::journal::{Journal, Note};
-use crate::protocol::link::{Ended, Input, Link, Now, Output, Report, RunId};
-use crate::protocol::message::{self, Medium};
+use crate::protocol::link::{Conn, Ended, Input, Link, Now, Output, Report, RunId};
+use crate::protocol::message::{self, Medium, msg_type};
 use crate::protocol::server_urls::ServerUrl;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use log::LateLog;
@@ -47,12 +49,13 @@ pub struct Summary {
 /// Captures one stream until it ends, or until `cancel` drops the sockets without a word: Zoom holds the stream for
 /// whoever connects next.
 ///
-/// The end is noted in the journal; closing it is left to the caller. Not cancel safe: cancel by the token.
+/// `health` is kept up to date. The end is noted in the journal; closing it is left to the caller. Not cancel safe: cancel by the token.
 pub async fn run(
     mut link: Link,
     dialer: &Dialer,
     journal: &Journal,
     mut commands: mpsc::Receiver<Command>,
+    health: &Health,
     cancel: CancellationToken,
 ) -> Summary {
     let mut sockets = Sockets::default();
@@ -74,6 +77,9 @@ pub async fn run(
                 Output::Close(run) => sockets.close(run),
                 Output::Report(report) => {
                     journal.note(now().unix_ms, &note(&link, &report));
+                    if let Report::Connected(RunId { conn: Conn::Signaling, .. }, _) = &report {
+                        health.connected(link.url().host());
+                    }
                     log.push(report);
                 }
                 Output::Ended(ended) => {
@@ -94,21 +100,26 @@ pub async fn run(
                     summary.messages += 1;
                     summary.bytes += bytes.len() as u64;
                     match message::peek_type(&bytes) {
-                        Ok(kind) => {
+                        // A journal is text; what is not goes into it as base64.
+                        Ok(kind) if std::str::from_utf8(&bytes).is_ok() => {
                             if !media_flow && Medium::of_msg_type(kind).is_some() {
                                 media_flow = true;
                                 tracing::info!(conn = %run.conn, "media flow");
                             }
                             journal.append(now.unix_ms, run.conn.as_str(), &bytes);
                             link.handle(now, Input::Received(run, kind, &bytes));
+                            if kind == msg_type::KEEP_ALIVE_REQ && run.conn == Conn::Signaling {
+                                sockets.ping(run).await;
+                            }
                         }
-                        Err(_) => {
+                        _ => {
                             summary.unparsed += 1;
                             journal.append_raw(now.unix_ms, run.conn.as_str(), &bytes);
                             link.handle(now, Input::Received(run, 0, &bytes));
                         }
                     }
                 }
+                Received::Pong(after) => health.answered(after),
                 Received::Closed(how) => link.handle(now(), Input::Closed(run, how)),
             },
             Some((run, dialled)) = dialling.next(), if !dialling.is_empty() => match dialled {

@@ -9,7 +9,7 @@ use futures_util::{SinkExt, future};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -83,6 +83,8 @@ pub struct NoRoots(String);
 /// What came out of a socket.
 pub(super) enum Received {
     Message(Bytes),
+    /// A ping was answered, after this long.
+    Pong(Duration),
     /// The socket is gone, and was forgotten.
     Closed(String),
 }
@@ -97,6 +99,8 @@ pub(super) struct Sockets {
     open: Vec<(RunId, Socket)>,
     /// Which of the others is read next.
     turn: usize,
+    /// The ping that is under way.
+    ping: Option<(RunId, Instant)>,
 }
 
 impl Sockets {
@@ -137,6 +141,11 @@ impl Sockets {
                                 |frame| format!("close {} {}", u16::from(frame.code), clip(&frame.reason)),
                             ));
                         }
+                        Poll::Ready(Some(Ok(Message::Pong(_)))) => {
+                            if let Some((_, sent)) = self.ping.take_if(|(to, _)| *to == run) {
+                                return Poll::Ready((run, Received::Pong(sent.elapsed())));
+                            }
+                        }
                         // Pings are answered by the library.
                         Poll::Ready(Some(Ok(_))) => {}
                         Poll::Ready(Some(Err(err))) => break Some(with_sources(&err)),
@@ -160,6 +169,16 @@ impl Sockets {
             Ok(Ok(())) => Ok(()),
             Ok(Err(err)) => Err(with_sources(&err)),
             Err(_) => Err(format!("a message could not be sent within {} s", SEND_TIMEOUT.as_secs())),
+        }
+    }
+
+    /// Asks for a sign of life, to see how long it takes. What does not answer is found out otherwise.
+    pub(super) async fn ping(&mut self, run: RunId) {
+        let Some((_, socket)) = self.open.iter_mut().find(|(id, _)| *id == run) else { return };
+        let sent = Instant::now();
+        let ping = socket.send(Message::Ping(Bytes::from_static(b"rtms-recorder")));
+        if matches!(tokio::time::timeout(SEND_TIMEOUT, ping).await, Ok(Ok(()))) {
+            self.ping = Some((run, sent));
         }
     }
 

@@ -39,7 +39,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
 
     let settings = server::Settings {
         webhook_path: config.webhook_path,
-        secret_token: config.secret_token,
+        apps: config.apps,
         allow_unsigned: config.allow_unsigned,
     };
     // It answers to the end: that no new stream is taken, and to a stop event as ever.

@@ -21,6 +21,8 @@ pub struct RestConfig {
     pub client_id: String,
     /// What the tokens for Video SDK sessions are signed with.
     pub video_sdk: Option<Credentials>,
+    /// Whether an app of its own asks: `ZOOM_REST_CLIENT_ID`, and `ZOOM_VIDEO_SDK_API_KEY` for sessions.
+    another_asks: (bool, bool),
 }
 
 /// When a stream that ended in trouble is started again.
@@ -61,12 +63,28 @@ impl RestConfig {
         let own = env.pair("ZOOM_REST_CLIENT_ID", "ZOOM_REST_CLIENT_SECRET");
         let video_sdk_api = env.pair("ZOOM_VIDEO_SDK_API_KEY", "ZOOM_VIDEO_SDK_API_SECRET");
         Self {
+            another_asks: (own.is_some(), video_sdk_api.is_some()),
             api_url: env.address("ZOOM_API_URL", "https://api.zoom.us/v2", hosts),
             oauth_url: env.address("ZOOM_OAUTH_URL", "https://zoom.us/oauth/token", hosts),
             account_id: env.text("ZOOM_ACCOUNT_ID"),
             credentials: own.or_else(|| app.cloned()),
             client_id: app.map(|app| app.id.clone()).unwrap_or_default(),
             video_sdk: video_sdk_api.or_else(|| video_sdk.cloned()),
+        }
+    }
+
+    /// The same for streams of one of the apps: RTMS is started for that one, and it asks unless another app does.
+    pub fn of_app(&self, app: &Credentials) -> Self {
+        let (rest_asks, api_asks) = self.another_asks;
+        let own = |another: bool, credentials: &Option<Credentials>| match another {
+            true => credentials.clone(),
+            false => Some(app.clone()),
+        };
+        Self {
+            credentials: own(rest_asks, &self.credentials),
+            client_id: app.id.clone(),
+            video_sdk: own(api_asks, &self.video_sdk),
+            ..self.clone()
         }
     }
 }
@@ -112,6 +130,7 @@ impl Env<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Secret;
 
     fn rest(vars: &[(&str, &str)], product: Product) -> Result<RestConfig, Mistakes> {
         let find = |name: &str| vars.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
@@ -129,8 +148,13 @@ mod tests {
         vars.extend([("ZOOM_REST_CLIENT_ID", "s2s"), ("ZOOM_REST_CLIENT_SECRET", "quiet"), ("ZOOM_ACCOUNT_ID", "acc")]);
         let config = rest(&vars, Product::Webinar).unwrap();
         assert!(!format!("{config:?}").contains("quiet"));
-        assert_eq!((config.client_id.as_str(), config.credentials.unwrap().id.as_str()), ("app", "s2s"));
+        assert_eq!((config.client_id.as_str(), config.credentials.as_ref().unwrap().id.as_str()), ("app", "s2s"));
         assert_eq!(config.account_id.as_deref(), Some("acc"));
+        let two = Credentials { id: "two".into(), secret: Secret::new("s2") };
+        let of_two = config.of_app(&two);
+        assert_eq!((of_two.client_id.as_str(), of_two.credentials.unwrap().id.as_str()), ("two", "s2s"));
+        let of_two = rest(&APP, Product::Meeting).unwrap().of_app(&two);
+        assert_eq!((of_two.client_id.as_str(), of_two.credentials.unwrap().id.as_str()), ("two", "two"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod server;
 
+use crate::config::AppIndex;
 use crate::protocol::event::Event;
 use bytes::Bytes;
 use std::future::Future;
@@ -17,6 +18,8 @@ pub struct Delivery {
     pub body: Bytes,
     /// When it was received, in Unix ms.
     pub received_ms: i64,
+    /// The app that it was sent to, if that is known: the one whose token it is signed with.
+    pub app: Option<AppIndex>,
 }
 
 /// Why the effect of an event could not be made durable. Zoom sends the event again later.

@@ -4,9 +4,9 @@
 //! the raw body before anything in it is looked at.
 
 use super::{Delivery, NotTaken, Receiver};
-use crate::config::Secret;
+use crate::config::{AppIndex, Apps};
 use crate::protocol::event::Event;
-use crate::protocol::signature;
+use crate::protocol::signature::{self, Refused};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use std::future::Future;
@@ -28,8 +28,8 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
 pub struct Settings {
     /// The path of the webhook.
     pub webhook_path: String,
-    /// Signs the webhooks.
-    pub secret_token: Secret,
+    /// Their Secret Tokens sign the webhooks.
+    pub apps: Apps,
     /// Whether webhooks without a signature are taken.
     pub allow_unsigned: bool,
 }
@@ -89,13 +89,14 @@ impl Door {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let (timestamp, signature) = (header("x-zm-request-timestamp"), header("x-zm-signature"));
         let unsigned = signature.is_none() && timestamp.is_none() && self.settings.allow_unsigned;
-        if !unsigned {
-            let token = self.settings.secret_token.expose();
-            if let Err(refused) = signature::verify_webhook(token, timestamp, signature, &body, received_ms / 1000) {
+        let app = match self.signed_by(timestamp, signature, &body, received_ms / 1000) {
+            Ok(app) => Some(app),
+            Err(_) if unsigned => None,
+            Err(refused) => {
                 tracing::warn!(err = %refused, bytes = body.len(), "a webhook was refused");
                 return plain(StatusCode::UNAUTHORIZED, "");
             }
-        }
+        };
         let event = match Event::parse(&body, received_ms) {
             Ok(event) => event,
             Err(err) => {
@@ -104,9 +105,9 @@ impl Door {
             }
         };
         if let Event::UrlValidation { plain_token } = &event {
-            return self.challenge(plain_token);
+            return self.challenge(plain_token, app);
         }
-        let delivery = Delivery { event, body, received_ms };
+        let delivery = Delivery { event, body, received_ms, app };
         let taken = tokio::time::timeout(ANSWER_WITHIN, self.receiver.deliver(delivery)).await;
         match taken.unwrap_or_else(|_| Err(NotTaken("the spool did not take it in time; check its disk".into()))) {
             Ok(()) => plain(StatusCode::OK, ""),
@@ -117,8 +118,33 @@ impl Door {
         }
     }
 
-    fn challenge(&self, plain_token: &str) -> Response<Bytes> {
-        let encrypted = signature::challenge(self.settings.secret_token.expose(), plain_token);
+    /// The app whose Secret Token it is signed with. If there is none, what is wrong with it: that it is too old is said only if
+    /// a token fits.
+    fn signed_by(
+        &self,
+        timestamp: Option<&str>,
+        signature: Option<&str>,
+        body: &[u8],
+        now_s: i64,
+    ) -> Result<AppIndex, Refused> {
+        let mut refused = Refused::Missing;
+        for (index, app) in self.settings.apps.iter() {
+            match signature::verify_webhook(app.secret_token.expose(), timestamp, signature, body, now_s) {
+                Ok(()) => return Ok(index),
+                Err(err @ Refused::Stale(_)) => return Err(err),
+                Err(err) => refused = err,
+            }
+        }
+        Err(refused)
+    }
+
+    /// Answers with the token of the app that asks; if it does not say so, of the first one.
+    fn challenge(&self, plain_token: &str, app: Option<AppIndex>) -> Response<Bytes> {
+        let mut apps = self.settings.apps.iter();
+        let Some((_, app)) = apps.find(|(index, _)| app.is_none_or(|app| app == *index)) else {
+            return plain(StatusCode::UNAUTHORIZED, "");
+        };
+        let encrypted = signature::challenge(app.secret_token.expose(), plain_token);
         let answer = serde_json::json!({"plainToken": plain_token, "encryptedToken": encrypted});
         let mut response = plain(StatusCode::OK, answer.to_string());
         let json = warp::http::HeaderValue::from_static("application/json");

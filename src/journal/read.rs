@@ -4,7 +4,8 @@ use super::Error;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// One file of a journal.
@@ -30,6 +31,40 @@ impl Chunk {
     /// When the file cannot be read.
     pub fn read(&self) -> Result<Vec<u8>, Error> {
         fs::read(&self.path).map_err(Error::new("reading", &self.path))
+    }
+
+    /// Opens the chunk to read it piece by piece.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn pieces(&self) -> Result<Pieces, Error> {
+        let file = File::open(&self.path).map_err(Error::new("opening", &self.path))?;
+        Ok(Pieces { file: BufReader::new(file), path: self.path.clone() })
+    }
+}
+
+/// A chunk that is read piece by piece.
+#[derive(Debug)]
+pub struct Pieces {
+    file: BufReader<File>,
+    path: PathBuf,
+}
+
+impl Pieces {
+    /// The next whole lines, of `bytes` bytes or a little more; what follows the last line feed comes as it is. `None` at
+    /// the end.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn next(&mut self, bytes: u64) -> Result<Option<Vec<u8>>, Error> {
+        let mut piece = Vec::new();
+        let read = self.file.by_ref().take(bytes).read_to_end(&mut piece);
+        let rest = read.and_then(|_| match piece.last() {
+            None | Some(b'\n') => Ok(0),
+            Some(_) => self.file.read_until(b'\n', &mut piece),
+        });
+        rest.map_err(Error::new("reading", &self.path))?;
+        Ok((!piece.is_empty()).then_some(piece))
     }
 }
 

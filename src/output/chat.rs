@@ -6,7 +6,7 @@
 use super::plain;
 use super::time::{rfc3339, rfc3339_option};
 use super::transcript::Missing;
-use crate::ids::UserId;
+use crate::ids::{Person, UserId};
 use crate::media::{Pts, Timestamp};
 use serde::Serialize;
 
@@ -70,25 +70,6 @@ pub struct Message {
     /// Reactions that were not taken back.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reactions: Vec<Reaction>,
-}
-
-/// Somebody who writes or is written to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Person {
-    /// Their id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_id: Option<UserId>,
-    /// Their name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_name: Option<String>,
-}
-
-impl Person {
-    fn shown(&self) -> String {
-        let name = self.user_name.as_deref().map(plain::line).filter(|name| !name.is_empty());
-        let id = || self.user_id.as_ref().map(|user| plain::line(user.as_str())).filter(|id| !id.is_empty());
-        name.or_else(id).unwrap_or_else(|| "somebody".to_owned())
-    }
 }
 
 /// For whom a message is.
@@ -170,7 +151,7 @@ impl Chat {
     }
 
     fn write(&self, message: &Message, txt: &mut String) {
-        let sender = message.sender.as_ref().map_or_else(|| Person::default().shown(), Person::shown);
+        let sender = shown(message.sender.as_ref());
         txt.push_str(&format!("[{}] {sender}", time(message.at_ms)));
         txt.push_str(&to_whom(message));
         if let Some(parent) = &message.parent_message_id {
@@ -198,7 +179,7 @@ impl Chat {
             }
         }
         for reaction in &message.reactions {
-            txt.push_str(&format!("    {} {}\n", plain::line(&reaction.emoji), reaction.by.shown()));
+            txt.push_str(&format!("    {} {}\n", plain::line(&reaction.emoji), shown(Some(&reaction.by))));
         }
     }
 
@@ -208,7 +189,7 @@ impl Chat {
         let Some(parent) = self.messages.iter().find(|message| message.message_id.as_deref() == Some(parent)) else {
             return ", answering a message that is not here".to_owned();
         };
-        let sender = parent.sender.as_ref().map_or_else(|| Person::default().shown(), Person::shown);
+        let sender = shown(parent.sender.as_ref());
         let Some(text) = parent.text.as_deref().map(plain::line) else {
             return format!(", answering {sender} (deleted)");
         };
@@ -220,8 +201,16 @@ impl Chat {
     }
 }
 
+/// What somebody is called, on one line.
+fn shown(person: Option<&Person>) -> String {
+    let name = person.and_then(|person| person.user_name.as_deref());
+    let id = person.and_then(|person| person.user_id.as_ref()).map(UserId::as_str);
+    let mut called = [name, id].into_iter().flatten().map(plain::line).filter(|called| !called.is_empty());
+    called.next().unwrap_or_else(|| "somebody".to_owned())
+}
+
 fn to_whom(message: &Message) -> String {
-    let receiver = || message.receiver.as_ref().map_or_else(|| Person::default().shown(), Person::shown);
+    let receiver = || shown(message.receiver.as_ref());
     match message.session.as_ref().map(|session| session.kind) {
         Some(SessionKind::Individual) => format!(" to {}", receiver()),
         Some(SessionKind::IndividualAndHosts) => format!(" to {} and the hosts and panelists", receiver()),

@@ -25,6 +25,14 @@ impl Folder {
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'='))
     }
 
+    /// The path of the folder that somebody means: as a log line says it, with `place` (the storage URL with a slash at its end)
+    /// before it, or with a page or manifest behind it. Whether it can be one is not looked at.
+    pub fn meant<'a>(asked: &'a str, place: &str) -> &'a str {
+        let path = asked.strip_prefix(place).unwrap_or(asked).trim_matches('/');
+        let names = [Object::Manifest.name(), Object::Index.name()];
+        names.iter().find_map(|name| path.strip_suffix(name.as_str())).unwrap_or(path).trim_end_matches('/')
+    }
+
     /// The folder's path.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -122,7 +122,7 @@ struct Data<'a> {
 pub fn compose(mut entries: Vec<&Entry>, more: bool) -> serde_json::Result<Vec<u8>> {
     entries.sort_by(|a, b| (&b.started_at, &b.folder).cmp(&(&a.started_at, &a.folder)));
     let json = serde_json::to_string(&Data { recordings: entries, more })?;
-    let shell = Shell { template: include_str!("page/listing.html"), script: SCRIPT, style: STYLE };
+    let shell = Shell { kind: "catalogue", body: include_str!("page/listing.html"), script: SCRIPT, style: STYLE };
     Ok(shell.fill("Recordings", &json, &[]))
 }
 

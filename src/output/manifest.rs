@@ -33,6 +33,9 @@ pub struct Manifest {
     /// What it belongs to, as far as Zoom said so.
     #[serde(flatten)]
     pub ids: Ids,
+    /// The regions of the servers that streamed it, in order, as far as their names tell: `iad`, `sjc` and so on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<String>,
     /// The recording of the same stream that was published before this one began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<RecordingId>,
@@ -289,6 +292,7 @@ mod tests {
                 operator_id: Some("opAbC123".to_owned()),
                 ..Ids::default()
             },
+            regions: vec!["iad".to_owned()],
             previous: None,
             continues: Some(Neighbour {
                 stream_id: StreamId::new("fedcba9876543210fedcba9876543210"),
@@ -389,7 +393,7 @@ mod tests {
             changed.as_object_mut().unwrap().remove(field);
             let optional = ["meeting_uuid", "meeting_id", "operator_id", "zero_at", "ended_at", "stop_reason"]
                 .contains(&field.as_str())
-                || ["incomplete_because", "notes", "continues"].contains(&field.as_str());
+                || ["incomplete_because", "notes", "continues", "regions"].contains(&field.as_str());
             let (schema, parsed) = (
                 check(&serde_json::to_vec(&changed).unwrap()).is_ok(),
                 Manifest::from_json(&serde_json::to_vec(&changed).unwrap()).is_ok(),

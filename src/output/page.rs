@@ -8,9 +8,9 @@ mod shell;
 
 pub(super) use shell::Shell;
 
-use super::Manifest;
-use super::manifest::StoredObject;
+use super::manifest::{Neighbour, StoredObject};
 use super::time;
+use super::{Folder, Manifest, Object};
 use crate::ids::Product;
 use crate::media::Timestamp;
 use serde::Serialize;
@@ -38,6 +38,9 @@ pub struct Sources<'a> {
     pub transcript: Option<&'a [u8]>,
     /// The content of `chat.json`.
     pub chat: Option<&'a [u8]>,
+    /// What leads from the page to the storage URL, with a slash at its end; none if nothing that is relative to it can be
+    /// opened from there.
+    pub root: Option<&'a str>,
     /// If the links are signed: until when they work, and from which origins (`https://host`) media comes.
     pub signed: Option<(Timestamp, &'a [String])>,
 }
@@ -74,6 +77,8 @@ impl File {
 struct Data<'a> {
     recording: Map<String, Value>,
     files: &'a [File],
+    /// The pages of `continues` and `continued_by`.
+    neighbours: Map<String, Value>,
     people: Map<String, Value>,
     pauses: Value,
     transcript: Option<Value>,
@@ -93,17 +98,24 @@ pub fn compose(sources: &Sources<'_>) -> serde_json::Result<Vec<u8>> {
     let read = |bytes: Option<&[u8]>| bytes.map(serde_json::from_slice::<Value>).transpose();
     let mut timeline = read(sources.timeline)?.unwrap_or_default();
     let mut take = |key: &str| timeline.get_mut(key).map(Value::take).unwrap_or_default();
-    let people = ["participants", "speakers", "sharing"].map(|key| (key.to_owned(), take(key)));
+    let people = ["participants", "speakers", "sharing", "cameras"].map(|key| (key.to_owned(), take(key)));
+    let neighbours = [("continues", &manifest.continues), ("continued_by", &manifest.continued_by)];
+    let page_of = |neighbour: &Neighbour| {
+        let key = escaped(&neighbour.folder.key(&Object::Index));
+        sources.root.map(|root| Value::String(format!("{root}{key}")))
+    };
+    let neighbours = neighbours.into_iter().filter_map(|(key, one)| Some((key.to_owned(), page_of(one.as_ref()?)?)));
     let data = Data {
         recording,
         files: sources.files,
+        neighbours: neighbours.collect(),
         people: people.into_iter().collect(),
         pauses: take("pauses"),
         transcript: read(sources.transcript)?,
         chat: read(sources.chat)?,
         links_until: sources.signed.map(|(until, _)| until),
     };
-    let shell = Shell { template: include_str!("page/recording.html"), script: SCRIPT, style: STYLE };
+    let shell = Shell { kind: "recording", body: include_str!("page/recording.html"), script: SCRIPT, style: STYLE };
     let origins = sources.signed.map_or(&[][..], |(_, origins)| origins);
     Ok(shell.fill(&title(manifest), &serde_json::to_string(&data)?, origins))
 }
@@ -139,7 +151,16 @@ fn spaced(id: &str) -> String {
 
 /// A name in this folder as a reference that is one whatever characters are in it.
 pub(super) fn relative(name: &str) -> String {
-    let mut href = String::from("./");
+    format!("./{}", escaped(name))
+}
+
+/// What leads from the page of a recording in `folder` to the storage URL.
+pub fn root(folder: &Folder) -> String {
+    "../".repeat(folder.as_str().split('/').count())
+}
+
+fn escaped(name: &str) -> String {
+    let mut href = String::with_capacity(name.len());
     for byte in name.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => href.push(byte as char),
@@ -165,8 +186,15 @@ mod tests {
 
     fn page(manifest: &Manifest, chat: &str, signed: Option<(Timestamp, &[String])>) -> String {
         let files = [File::beside("participants/1-שלום \"#?.m4a".to_owned(), Some(5), None)];
-        let sources =
-            Sources { manifest, files: &files, timeline: None, transcript: None, chat: Some(chat.as_bytes()), signed };
+        let sources = Sources {
+            manifest,
+            files: &files,
+            timeline: None,
+            transcript: None,
+            chat: Some(chat.as_bytes()),
+            root: None,
+            signed,
+        };
         String::from_utf8(compose(&sources).unwrap()).unwrap()
     }
 
@@ -204,6 +232,31 @@ mod tests {
     }
 
     #[test]
+    fn recordings_of_the_same_meeting_lead_to_each_other() {
+        let mut first = manifest("1", "");
+        let folder = |path: &str| Folder::try_from(path.to_owned()).unwrap();
+        let (stream_id, recording_id) = (first.stream_id.clone(), first.recording_id.clone());
+        first.continued_by = Some(Neighbour { stream_id, recording_id, folder: folder("2026/11/20/b=1") });
+        let neighbours = |root: Option<&str>| {
+            let sources = Sources {
+                manifest: &first,
+                files: &[],
+                timeline: None,
+                transcript: None,
+                chat: None,
+                root,
+                signed: None,
+            };
+            data(&String::from_utf8(compose(&sources).unwrap()).unwrap())["neighbours"].clone()
+        };
+        assert_eq!(
+            neighbours(Some(&root(&folder("2026/11/20/a")))),
+            serde_json::json!({ "continued_by": "../../../../2026/11/20/b%3D1/index.html" })
+        );
+        assert_eq!(neighbours(None), serde_json::json!({}), "a signed page knows no signed link to another recording");
+    }
+
+    #[test]
     fn a_content_that_is_no_json_is_refused() {
         let sources = Sources {
             manifest: &manifest("1", ""),
@@ -211,6 +264,7 @@ mod tests {
             timeline: Some(b"{"),
             transcript: None,
             chat: None,
+            root: None,
             signed: None,
         };
         assert!(compose(&sources).is_err());

@@ -16,6 +16,27 @@ pub struct People {
     pub sharing: Vec<Stretch>,
     /// Whose camera was on, if Zoom tells.
     pub cameras: Vec<Stretch>,
+    /// What happened to an engagement of Contact Center.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub engagement: Vec<Moment>,
+}
+
+/// Something that happened at one time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Moment {
+    /// Where.
+    pub at_ms: Pts,
+    /// When.
+    #[serde(with = "super::time::rfc3339")]
+    pub at: Timestamp,
+    /// Zoom's name of it, such as `USER_HOLD`.
+    pub event: String,
+    /// To whom, if Zoom said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+    /// Their name at that time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<String>,
 }
 
 /// Somebody in the meeting.

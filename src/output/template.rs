@@ -16,6 +16,8 @@ const DEFAULT: &str = "{year}/{month}/{day}/{time}-{meeting}-{stream}";
 
 /// The longest folder; keys in it stay below the 1024 bytes that stores take.
 const MAX_BYTES: usize = 600;
+/// The longest component, with room for an ordinal; file systems take 255 bytes.
+const MAX_COMPONENT_BYTES: usize = 240;
 
 /// The template of folders.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +107,17 @@ pub enum Error {
     /// Two streams of a meeting would get the same folder.
     #[error("has to have {{stream}} or {{stream_id}}, so that no two recordings get the same folder")]
     NoStream,
+    /// 8 characters of a stream's id are enough within a meeting or a second, not among thousands of recordings.
+    #[error(
+        "has {{stream}}, which are 8 characters, with neither {{meeting}}, {{meeting_uuid}} nor {{time}}: two recordings might \
+         get the same folder; write {{stream_id}}"
+    )]
+    ShortStream,
+    /// File systems and stores would refuse it.
+    #[error(
+        "may become too long: {MAX_COMPONENT_BYTES} bytes between two slashes and {MAX_BYTES} in all are the most; ids may have 64"
+    )]
+    Long,
 }
 
 fn names() -> String {
@@ -126,6 +139,16 @@ impl FromStr for Template {
         let of_stream = |piece: &Piece| matches!(piece, Piece::Field(Field::Stream | Field::StreamId));
         if !components.iter().flatten().any(of_stream) {
             return Err(Error::NoStream);
+        }
+        let has = |field: Field| components.iter().flatten().any(|piece| *piece == Piece::Field(field));
+        let is_of_a_second = has(Field::Time) || [Field::Hour, Field::Minute, Field::Second].into_iter().all(has);
+        if !(has(Field::StreamId) || has(Field::Meeting) || has(Field::MeetingUuid) || is_of_a_second) {
+            return Err(Error::ShortStream);
+        }
+        let longest = |pieces: &Vec<Piece>| pieces.iter().map(Piece::longest).sum::<usize>();
+        let all: usize = components.iter().map(|pieces| longest(pieces) + 1).sum();
+        if all > MAX_BYTES || components.iter().any(|pieces| longest(pieces) > MAX_COMPONENT_BYTES) {
+            return Err(Error::Long);
         }
         Ok(Self { components })
     }
@@ -163,13 +186,6 @@ impl Template {
     pub fn folder(&self, parts: &FolderParts<'_>) -> Folder {
         let component = |pieces: &Vec<Piece>| -> String { pieces.iter().map(|piece| piece.text(parts)).collect() };
         let mut path = self.components.iter().map(component).collect::<Vec<_>>().join("/");
-        if path.len() > MAX_BYTES {
-            // The end is what tells recordings apart; a hash does it as well.
-            let hash = hex(&Sha256::digest(path.as_bytes())[..8]);
-            path.truncate(MAX_BYTES - 17);
-            path.push('-');
-            path.push_str(&hash);
-        }
         if parts.ordinal > 1 {
             path.push_str(&format!("-{}", parts.ordinal));
         }
@@ -225,6 +241,17 @@ impl fmt::Display for Template {
 }
 
 impl Piece {
+    /// How long its text may be, in bytes.
+    fn longest(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Field(Field::Month | Field::Day | Field::Hour | Field::Minute | Field::Second) => 2,
+            Self::Field(Field::Year | Field::Time | Field::Date | Field::Stream | Field::Product) => 16,
+            Self::Field(Field::Meeting) => 20,
+            Self::Field(Field::MeetingUuid | Field::StreamId | Field::Account | Field::Operator) => 64,
+        }
+    }
+
     fn text(&self, parts: &FolderParts<'_>) -> String {
         let field = match self {
             Self::Text(text) => return text.clone(),
@@ -349,6 +376,17 @@ mod tests {
         let refused = |text: &str| text.parse::<Template>().unwrap_err().to_string();
         assert!(refused("{year}/{nonsense}-{stream}").contains("{meeting_uuid}"));
         assert!(refused("{year}/{meeting}").contains("no two recordings"));
+        for text in ["{stream}", "{date}/{hour}{minute}/{account}-{stream}"] {
+            assert!(refused(text).contains("write {stream_id}"), "{text}");
+        }
+        for text in
+            ["x".repeat(180) + "{stream_id}", "{account}/".repeat(9) + "{stream_id}", "a/".repeat(300) + "{stream_id}"]
+        {
+            assert!(refused(&text).contains("too long"), "{text}");
+        }
+        for text in ["{stream_id}", "{stream}/{meeting}", "{hour}{minute}{second}{stream}", "{date}/{time}-{stream}"] {
+            assert!(text.parse::<Template>().is_ok(), "{text}");
+        }
         for text in ["a//{stream}", "../{stream}", "./{stream}", "a b/{stream}", "a\\{stream}", "ü/{stream}", ""] {
             assert!(refused(text).contains("may"), "{text}");
         }
@@ -371,9 +409,9 @@ mod tests {
 
     #[test]
     fn second_recordings_are_found_whatever_ends_the_template() {
-        let text = "{stream}/{year}";
-        let path = folder(text, None, "u", STREAM, 2);
-        assert_eq!((path.as_str(), text.parse::<Template>().unwrap().depth_of(&path)), ("01234567/2026-2", Some(2)));
+        let text = "{stream_id}/{year}";
+        let path = folder(text, None, "u", "s1", 2);
+        assert_eq!((path.as_str(), text.parse::<Template>().unwrap().depth_of(&path)), ("s1/2026-2", Some(2)));
     }
 
     proptest! {
@@ -396,6 +434,11 @@ mod tests {
                 });
                 prop_assert_eq!(folder.as_str().split('/').count(), template.depth());
                 prop_assert!(Folder::try_from(folder.as_str().to_owned()).is_ok(), "{}", folder);
+                let longest = |pieces: &Vec<Piece>| pieces.iter().map(Piece::longest).sum::<usize>();
+                let ordinal = if ordinal > 1 { format!("-{ordinal}").len() } else { 0 };
+                for (part, pieces) in folder.as_str().split('/').zip(&template.components) {
+                    prop_assert!(part.len() <= longest(pieces) + ordinal, "{}", part);
+                }
             }
         }
     }

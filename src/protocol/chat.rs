@@ -6,7 +6,7 @@
 
 use super::fields::{epoch, id, int, name, text};
 use super::message::content_of;
-use crate::ids::UserId;
+use crate::ids::{Person, UserId};
 use crate::media::Timestamp;
 use serde_json::Value;
 
@@ -40,15 +40,6 @@ pub enum SessionKind {
     IndividualAndHosts,
     /// Another, by Zoom's number.
     Other(i64),
-}
-
-/// Somebody who writes or is written to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Person {
-    /// Their id.
-    pub user_id: Option<UserId>,
-    /// Their name.
-    pub user_name: Option<String>,
 }
 
 /// A file that came with a message. Its content is not delivered.

@@ -3,8 +3,10 @@
 //! Fields are looked for in `payload` first, then in `payload.object`: all raw logs show the flat form, some of
 //! Zoom's texts the nested one.
 
+use super::mend::mended;
 use super::server_urls;
-use super::tolerant::as_int;
+use super::tolerant::{as_int, as_reason};
+use crate::advice::{Advice, notice};
 use crate::ids::{MeetingId, Product, StreamId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -69,16 +71,24 @@ pub enum Event {
         /// When Zoom says it happened, in Unix ms.
         event_ts: i64,
     },
-    /// A user or account removed the app.
-    Deauthorized {
-        /// Whose, if Zoom says so.
-        account_id: Option<String>,
-    },
+    /// Something about the account or the app that an operator should know.
+    Notice(Notice),
     /// Anything else: acknowledged and logged.
     Other {
         /// Its name, cut to a sane length.
         name: String,
     },
+}
+
+/// An event about the account or the app rather than a stream that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The event's name.
+    pub name: &'static str,
+    /// What it means.
+    pub advice: Advice,
+    /// What Zoom says besides, such as `account_id=acc1, concurrency_number=2001`: ids, numbers, and a reason.
+    pub facts: String,
 }
 
 /// Why a body is not an event.
@@ -112,7 +122,11 @@ impl Event {
     /// # Errors
     /// When the body is no event, or one of ours without the fields that make it usable.
     pub fn parse(body: &[u8], received_ms: i64) -> Result<Self, Error> {
-        let body: Value = serde_json::from_slice(body)?;
+        let body: Value = serde_json::from_slice(body).or_else(|err| match mended(body) {
+            // It is kept as it came, which has to be text.
+            Some(json) if std::str::from_utf8(body).is_ok() => serde_json::from_slice(&json),
+            _ => Err(err),
+        })?;
         let name = body.get("event").and_then(Value::as_str).ok_or(Error::NoName)?;
         let payload = Payload { name, value: body.get("payload").unwrap_or(&Value::Null) };
         let believable = 1..=received_ms.saturating_add(CLOCKS_APART_MS);
@@ -123,8 +137,8 @@ impl Event {
             let plain_token = payload.required("plainToken")?;
             return Ok(Self::UrlValidation { plain_token });
         }
-        if name == "app_deauthorized" {
-            return Ok(Self::Deauthorized { account_id: payload.text("account_id") });
+        if let Some((name, advice)) = notice::ALL.iter().find(|(known, _)| *known == name) {
+            return Ok(Self::Notice(Notice { name, advice: *advice, facts: payload.facts() }));
         }
         let Some((product, what)) = product_and_verb(name) else {
             return Ok(Self::Other { name: name.chars().take(80).collect() });
@@ -133,7 +147,7 @@ impl Event {
         Ok(match what {
             Verb::Started => Self::Started(Box::new(payload.started(stream, event_ts)?)),
             Verb::Stopped => {
-                let stop_reason = payload.find(&["stop_reason", "reason"]).and_then(as_int);
+                let stop_reason = payload.find(&["stop_reason", "reason"]).and_then(as_reason);
                 Self::Stopped { stream, event_ts, stop_reason }
             }
             Verb::Interrupted => Self::Interrupted { stream, event_ts },
@@ -209,6 +223,32 @@ impl<'a> Payload<'a> {
         Error::Missing { event: self.name.to_owned(), field }
     }
 
+    /// What is worth telling of a notice. What a failed start looks like is not documented, so several names are tried.
+    fn facts(&self) -> String {
+        const FACTS: [&str; 12] = [
+            "account_id",
+            "meeting_uuid",
+            "webinar_uuid",
+            "session_id",
+            "engagement_id",
+            "call_id",
+            "rtms_stream_id",
+            "concurrency_limit",
+            "concurrency_number",
+            "percentage",
+            "reason",
+            "error_message",
+        ];
+        let of = self.value.get("id_field").unwrap_or(&Value::Null);
+        let id = Payload { name: self.name, value: of };
+        let fact = |key: &&str| {
+            let text = self.text(key).or_else(|| id.text(key))?;
+            let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
+            Some(format!("{key}={text}"))
+        };
+        FACTS.iter().filter_map(fact).collect::<Vec<String>>().join(", ")
+    }
+
     fn started(&self, stream: StreamRef, event_ts: i64) -> Result<Started, Error> {
         let keys = id_keys(stream.product);
         let mut ids = keys.iter().filter_map(|&key| Some((key, MeetingId::new(self.text(key)?))));
@@ -239,6 +279,17 @@ mod tests {
 
     fn parse(value: &Value) -> Result<Event, Error> {
         Event::parse(value.to_string().as_bytes(), 1)
+    }
+
+    #[test]
+    fn half_a_character_in_a_topic_does_not_cost_the_meeting() {
+        let body =
+            br#"{"event":"meeting.rtms_stopped","payload":{"rtms_stream_id":"s","object":{"topic":"Tea \ud83c"}}}"#;
+        assert!(matches!(Event::parse(body, 1), Ok(Event::Stopped { .. })));
+        assert!(
+            Event::parse(b"{\"event\":\"meeting.rtms_stopped\",\"payload\":{\"rtms_stream_id\":\"s\xf0\"}}", 1)
+                .is_err()
+        );
     }
 
     fn started(value: &Value) -> Started {
@@ -291,7 +342,7 @@ mod tests {
 
     #[test]
     fn stop_reasons_come_as_number_or_text() {
-        for reason in [json!(6), json!("6")] {
+        for reason in [json!(6), json!("6"), json!("STOP_BC_MEETING_ENDED")] {
             let event = parse(&json!({"event": "meeting.rtms_stopped", "event_ts": 9,
                                       "payload": {"rtms_stream_id": "s", "stop_reason": reason}}));
             assert!(matches!(event, Ok(Event::Stopped { stop_reason: Some(6), event_ts: 9, .. })), "{event:?}");
@@ -316,8 +367,39 @@ mod tests {
         );
         assert!(matches!(Event::parse(b"{", 1), Err(Error::NotJson(_))));
         assert!(matches!(parse(&json!([1])), Err(Error::NoName)));
-        for name in ["meeting.started", "rtms.concurrency_limited", "", "x"] {
+        for name in ["meeting.started", "rtms.request_status", "", "x"] {
             assert!(matches!(parse(&json!({"event": name})), Ok(Event::Other { .. })), "{name}");
+        }
+    }
+
+    /// Everything that is known to be posted, one file each, named for its event or quirk.
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "fixtures are files")]
+    fn fixtures_of_every_product_are_read() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/webhook");
+        let mut shown = Vec::new();
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let event = Event::parse(&std::fs::read(&path).unwrap(), i64::MAX / 2).unwrap();
+            shown.push(format!("{name}: {}", describe(&event)));
+        }
+        shown.sort();
+        insta::assert_snapshot!(shown.join("\n"));
+    }
+
+    fn describe(event: &Event) -> String {
+        let of = |stream: &StreamRef| format!("{} {}", stream.product.as_str(), stream.stream_id);
+        match event {
+            Event::UrlValidation { .. } => "url validation".to_owned(),
+            Event::Started(s) => {
+                let other = s.other_id.as_ref().map_or_else(String::new, |(key, id)| format!(", or {key} {id}"));
+                format!("{} started, {} {}{other}, at {}", of(&s.stream), s.id_key, s.id, s.signaling_url)
+            }
+            Event::Stopped { stream, stop_reason, .. } => format!("{} stopped, {stop_reason:?}", of(stream)),
+            Event::Interrupted { stream, .. } => format!("{} interrupted", of(stream)),
+            Event::Notice(notice) => format!("notice {} ({})", notice.name, notice.facts),
+            Event::Other { name } => format!("other {name}"),
         }
     }
 }

@@ -24,6 +24,35 @@ pub enum Kind {
     CameraOff,
 }
 
+/// The events of Contact Center, which have numbers that mean something else elsewhere.
+pub const CONTACT_CENTER: std::ops::RangeInclusive<i64> = 8..=29;
+
+/// Zoom's names for them, in order.
+const CONTACT_CENTER_NAMES: [&str; 22] = [
+    "CONSUMER_ANSWERED",
+    "CONSUMER_END",
+    "USER_ANSWERED",
+    "USER_END",
+    "USER_HOLD",
+    "USER_UNHOLD",
+    "MONITOR_STARTED",
+    "MONITOR_TRANSITIONED",
+    "MONITOR_ENDED",
+    "TAKEOVER_STARTED",
+    "TRANSFER_INITIATED",
+    "TRANSFER_CANCELED",
+    "TRANSFER_ACCEPTED",
+    "TRANSFER_COMPLETED",
+    "TRANSFER_REJECTED",
+    "TRANSFER_TIMEOUT",
+    "CONFERENCE_CANCELED",
+    "CONFERENCE_PARTICIPANT_CANCELED",
+    "CONFERENCE_PARTICIPANT_INVITED",
+    "CONFERENCE_PARTICIPANT_REJECTED",
+    "CONFERENCE_PARTICIPANT_TIMEOUT",
+    "CONFERENCE_PARTICIPANT_LEFT",
+];
+
 /// Somebody to whom it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Who {
@@ -76,6 +105,12 @@ impl Happening {
             _ => return None,
         })
     }
+
+    /// Zoom's name of it, if it is an event of Contact Center's own.
+    pub fn of_contact_center(&self, product: Option<Product>) -> Option<&'static str> {
+        let place = usize::try_from(self.number.checked_sub(*CONTACT_CENTER.start())?).ok()?;
+        CONTACT_CENTER_NAMES.get(place).copied().filter(|_| product == Some(Product::ContactCenter))
+    }
 }
 
 fn person(value: &Value) -> Option<Who> {
@@ -117,6 +152,13 @@ mod tests {
         assert_eq!(event.who[0].user_name.as_deref(), Some("Grace Example"));
         let hold = parse(&json!({"event_type": 12, "event_ts": 1_754_042_400_123_i64}));
         assert_eq!((hold.kind(Some(Product::ContactCenter)), hold.kind(None)), (None, None));
+        assert_eq!(hold.of_contact_center(Some(Product::ContactCenter)), Some("USER_HOLD"));
+        assert_eq!(hold.of_contact_center(Some(Product::Meeting)), None);
+        let name = |number: i64| {
+            parse(&json!({"event_type": number, "timestamp": 1})).of_contact_center(Some(Product::ContactCenter))
+        };
+        assert_eq!((name(7), name(8), name(30)), (None, Some("CONSUMER_ANSWERED"), None));
+        assert_eq!(name(29), Some("CONFERENCE_PARTICIPANT_LEFT"));
     }
 
     #[test]

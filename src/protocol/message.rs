@@ -3,8 +3,8 @@
 //! A message is one JSON object in a text or a binary frame. [`Message`] reads every kind in one pass and tolerates
 //! what sources disagree on; payloads stay borrowed.
 
-use super::tolerant;
-use crate::ids::{MeetingId, StreamId};
+use super::{happening, tolerant};
+use crate::ids::{MeetingId, Product, StreamId};
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -155,7 +155,7 @@ pub struct Message<'a> {
     #[serde(default)]
     pub reason: Value,
     /// Why a session stopped.
-    #[serde(default, deserialize_with = "tolerant::int")]
+    #[serde(default, deserialize_with = "tolerant::reason")]
     pub stop_reason: Option<i64>,
     /// The new state of a stream or session.
     #[serde(default, deserialize_with = "tolerant::int")]
@@ -204,9 +204,9 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The reason as a number, for stream and session states.
+    /// The reason as a number, for stream and session states. One server gives its name.
     pub fn reason_code(&self) -> Option<i64> {
-        tolerant::as_int(&self.reason).or(self.stop_reason)
+        tolerant::as_reason(&self.reason).or(self.stop_reason)
     }
 }
 
@@ -386,14 +386,24 @@ impl Identity {
     }
 }
 
-/// EVENT_SUBSCRIPTION to active speaker, join, leave, and sharing if the screen is recorded.
+/// EVENT_SUBSCRIPTION to active speaker, join, leave, and sharing if the screen is recorded; for Contact Center, a second one
+/// to what happens to parties there, so that a refusal of either does not cost the other.
 ///
 /// 1 and 7 come by themselves; subscribing to them may disturb the app.
-pub fn event_subscription(share: bool) -> String {
-    let mut types = vec![2, 3, 4];
-    if share {
-        types.extend([5, 6]);
+pub fn event_subscriptions(product: Product, share: bool) -> Vec<String> {
+    let mut all = vec![subscription(if share { &[2, 3, 4, 5, 6] } else { &[2, 3, 4] })];
+    if product == Product::ContactCenter {
+        all.push(subscription(&happening::CONTACT_CENTER.collect::<Vec<i64>>()));
     }
+    all
+}
+
+/// EVENT_SUBSCRIPTION to cameras that are switched on and off. None for Contact Center, where the numbers mean something else.
+pub fn camera_subscription(product: Product) -> Option<String> {
+    (product != Product::ContactCenter).then(|| subscription(&[8, 9]))
+}
+
+fn subscription(types: &[i64]) -> String {
     let events: Vec<Value> = types.iter().map(|n| json!({"event_type": n, "subscribe": true})).collect();
     json!({"msg_type": msg_type::EVENT_SUBSCRIPTION, "events": events}).to_string()
 }
@@ -430,7 +440,7 @@ mod tests {
         assert_eq!(bare.content.unwrap().data, "AAEC");
 
         let state = Message::parse(br#"{"msg_type":8,"state":4,"reason":"MEETING_ENDED","x":[{}]}"#).unwrap();
-        assert_eq!((state.state, state.reason_code()), (Some(4), None));
+        assert_eq!((state.state, state.reason_code()), (Some(4), Some(6)));
         let state = Message::parse(br#"{"msg_type":9,"state":5,"stop_reason":6}"#).unwrap();
         assert_eq!(state.reason_code(), Some(6));
         assert_eq!(Message::parse(br#"{"msg_type":8,"reason":6}"#).unwrap().reason_code(), Some(6));

@@ -12,6 +12,7 @@ pub mod event;
 mod fields;
 pub mod happening;
 pub mod link;
+pub mod mend;
 pub mod message;
 pub mod server_urls;
 pub mod signature;

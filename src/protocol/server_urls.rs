@@ -18,6 +18,11 @@ impl ServerUrl {
     pub fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
     }
+
+    /// The region in its name, see [`region`].
+    pub fn region(&self) -> Option<String> {
+        region(self.host())
+    }
 }
 
 impl fmt::Display for ServerUrl {
@@ -47,7 +52,8 @@ pub enum Refused {
 
 /// The hosts that sockets may be opened to: `ZOOM_ALLOWED_HOSTS`.
 ///
-/// An entry that starts with a dot covers all names below it; any other entry covers itself, optionally with a port.
+/// An entry that starts with a dot covers all names below it; any other entry covers itself, optionally with a port. `0.0.0.0`,
+/// which a test server may give as its own host, stands for this machine where it is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedHosts(Vec<String>);
 
@@ -63,7 +69,7 @@ impl AllowedHosts {
     /// # Errors
     /// What is wrong with it; nothing may be opened then.
     pub fn check(&self, address: &str) -> Result<ServerUrl, Refused> {
-        let url = Url::parse(address).map_err(|err| Refused::NotAUrl(clip(address), err))?;
+        let mut url = Url::parse(address).map_err(|err| Refused::NotAUrl(clip(address), err))?;
         let host = url.host_str().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
         let port = url.port_or_known_default();
         let listed = self.0.iter().any(|entry| {
@@ -76,6 +82,9 @@ impl AllowedHosts {
         if !listed || !url.username().is_empty() || url.password().is_some() {
             return Err(Refused::Host(clip(&host)));
         }
+        if matches!(url.host(), Some(Host::Ipv4(ip)) if ip.is_unspecified()) {
+            url.set_host(Some("127.0.0.1")).map_err(|err| Refused::NotAUrl(clip(address), err))?;
+        }
         match url.scheme() {
             "wss" => Ok(ServerUrl(url)),
             "ws" if is_loopback(&url) => Ok(ServerUrl(url)),
@@ -83,6 +92,18 @@ impl AllowedHosts {
             _ => Err(Refused::Missing),
         }
     }
+}
+
+/// The region that a server's name has in it: three letters before a digit, as in `zoomiad2xx.zoom.us` or `rtms-sjc1.zoom.us`. Zoom
+/// documents neither the form nor the codes; what does not look like it has none.
+pub fn region(host: &str) -> Option<String> {
+    let name = host.split('.').next().filter(|name| name.len() < host.len())?.to_ascii_lowercase();
+    name.split('-').find_map(|part| {
+        let part = ["zoom", "rtms"].iter().fold(part, |part, prefix| part.strip_prefix(prefix).unwrap_or(part));
+        let letters = part.bytes().take_while(u8::is_ascii_lowercase).count();
+        let is_region = letters == 3 && part.as_bytes().get(3).is_some_and(u8::is_ascii_digit);
+        is_region.then(|| part[..3].to_owned())
+    })
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -167,11 +188,34 @@ mod tests {
     }
 
     #[test]
+    fn a_region_is_three_letters_before_a_digit() {
+        for (host, expected) in [
+            ("zoomiad2xx.zoom.us", Some("iad")),
+            ("rtms-sjc1.zoom.us", Some("sjc")),
+            ("zoomrtms-fra3-b.zoom.us", Some("fra")),
+            ("ZOOMSYD1.zoom.us", Some("syd")),
+            ("rtms.zoom.us", None),
+            ("zoom2.zoom.us", None),
+            ("rtms.example.test", None),
+            ("abc1", None),
+            ("127.0.0.1", None),
+            ("é-sin1.zoom.us", Some("sin")),
+            ("", None),
+        ] {
+            assert_eq!(region(host).as_deref(), expected, "{host}");
+        }
+    }
+
+    #[test]
     fn only_allowed_hosts_pass() {
         let hosts = AllowedHosts::new(".zoom.us, 127.0.0.1:9092 ,localhost");
         for good in ["wss://rtms.zoom.us", "wss://a.b.ZOOM.us:443/x", "ws://127.0.0.1:9092", "ws://localhost:1/s"] {
             assert!(hosts.check(good).is_ok(), "{good}");
         }
+        let mock = AllowedHosts::new("0.0.0.0");
+        assert_eq!(mock.check("ws://0.0.0.0:9092").unwrap().as_str(), "ws://127.0.0.1:9092/");
+        assert!(mock.check("ws://127.0.0.1:9092").is_err(), "it is not listed");
+        assert!(hosts.check("ws://0.0.0.0:9092").is_err());
         for bad in [
             "wss://zoom.us",
             "wss://zoom.us.evil.test",

@@ -21,7 +21,9 @@ pub enum Refused {
     #[error("x-zm-request-timestamp is {0} s away from this machine's clock, more than {WINDOW_S} s")]
     Stale(i64),
     /// No secret token gives this signature.
-    #[error("x-zm-signature does not match: the request is forged or ZOOM_SECRET_TOKEN is not this app's Secret Token")]
+    #[error(
+        "x-zm-signature does not match: the request is forged, or ZOOM_SECRET_TOKEN is not the Secret Token of the app that sent it"
+    )]
     Mismatch,
 }
 

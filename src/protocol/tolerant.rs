@@ -1,11 +1,22 @@
 //! Deserializers for values that senders write in more than one way.
 
+use crate::advice::stop_reason;
 use serde::de::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// An integer that may come as a number or in a string; anything else, such as a name, becomes `None`.
 pub(super) fn int<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     Ok(as_int(&Value::deserialize(deserializer)?))
+}
+
+/// A stop reason, which may come by its name, too.
+pub(super) fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    Ok(as_reason(&Value::deserialize(deserializer)?))
+}
+
+/// Reads a stop reason out of a number, a string or its name.
+pub(super) fn as_reason(value: &Value) -> Option<i64> {
+    as_int(value).or_else(|| stop_reason::code_of(value.as_str()?))
 }
 
 /// A point in time in milliseconds since the epoch, brought to that unit.

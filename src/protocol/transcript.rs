@@ -107,6 +107,13 @@ mod tests {
         assert_eq!(said.start, Some(Timestamp(1_754_042_400_123)), "microseconds");
         assert_eq!((said.end, said.change), (None, Change::New));
         assert_eq!(said.language.as_deref(), Some("x-zoom-41"));
+        let bare = include_bytes!("../../fixtures/mock-server/transcript-without-times.json");
+        let said = Utterance::parse(bare).unwrap();
+        assert_eq!(
+            (said.text.as_str(), said.timestamp),
+            ("hello from the test server", Some(Timestamp(1_754_042_400_123)))
+        );
+        assert_eq!((said.start, said.end, said.language), (None, None, None));
     }
 
     #[test]

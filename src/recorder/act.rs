@@ -7,9 +7,9 @@ use super::{MOST_NOTICES, Recorder, withdraw};
 use crate::capture::Command;
 use crate::clock;
 use crate::events::{Delivery, NotTaken, Receiver};
-use crate::ids::{RecordingId, StreamId};
+use crate::ids::{Product, RecordingId, StreamId};
 use crate::output::{StopReason, StopSource};
-use crate::protocol::event::{Event, Started};
+use crate::protocol::event::{Event, Notice, Started};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
@@ -45,8 +45,8 @@ impl Recorder {
                 self.interrupted(&stream.stream_id, event_ts, &delivery).await;
                 Ok(())
             }
-            Event::Deauthorized { account_id } => {
-                self.deauthorized(account_id, delivery.received_ms);
+            Event::Notice(notice) => {
+                self.notice(&notice, delivery.received_ms);
                 Ok(())
             }
             Event::Other { name } => {
@@ -57,17 +57,14 @@ impl Recorder {
         }
     }
 
-    /// No stream is stopped by it: Zoom does that itself where it applies.
-    fn deauthorized(&self, account_id: Option<String>, at_ms: i64) {
-        tracing::warn!(
-            account_id,
-            "app_deauthorized: a user or account removed the app; no more streams come from there, and Zoom expects that \
-             their data is deleted: remove their recordings from the bucket"
-        );
+    /// It is logged, and shown by `/readyz`. No stream is stopped by any: Zoom does that itself where it applies.
+    fn notice(&self, notice: &Notice, at_ms: i64) {
+        let Notice { name, advice, facts } = notice;
+        tracing::warn!(facts, "{name}: {advice}");
         let at = chrono::DateTime::from_timestamp_millis(at_ms).unwrap_or_default().format("%Y-%m-%d %H:%M:%S UTC");
         let mut notices = self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner);
         notices.truncate(MOST_NOTICES - 1);
-        notices.insert(0, format!("app_deauthorized {at}: a user or account removed the app"));
+        notices.insert(0, format!("{name} {at}: {advice}"));
     }
 
     async fn started(&self, started: Started, delivery: &Delivery) -> Result<(), NotTaken> {
@@ -86,10 +83,19 @@ impl Recorder {
             tracing::error!(%stream_id, err = %refused, "a stream is not recorded: its server may not be connected to");
             return Ok(());
         }
-        if self.shared.settings.credentials(started.stream.product).is_none() {
-            tracing::error!(%stream_id, "a Video SDK session is not recorded: set ZOOM_VIDEO_SDK_KEY and ZOOM_VIDEO_SDK_SECRET");
+        let product = started.stream.product;
+        let Some(app) = self.shared.settings.apps.credentials(delivery.app, product).map(|app| app.id.clone()) else {
+            let why = match product {
+                Product::Session => {
+                    "a Video SDK session is not recorded: set ZOOM_VIDEO_SDK_KEY and ZOOM_VIDEO_SDK_SECRET"
+                }
+                _ => {
+                    "a stream is not recorded: the app that sent its start event has no ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET"
+                }
+            };
+            tracing::error!(%stream_id, product = product.as_str(), "{why}");
             return Ok(());
-        }
+        };
         let event_ts = started.event_ts;
         let current = self.shared.spool.folder(RecordingId::new(&stream_id, stream.ordinal));
         match (stream.live(), url) {
@@ -98,18 +104,22 @@ impl Recorder {
                 return Ok(());
             }
             (Some(live), Ok(url)) => {
+                self.shared.settings.warn_of_region(&stream_id, &url);
                 keep_start(current, delivery).await?;
                 live.journal.append(delivery.received_ms, crate::journal::EVENT, &delivery.body);
                 live.journal.sync().await.map_err(|err| NotTaken(err.to_string()))?;
+                let region = url.region();
                 // A capture that ended meanwhile no longer needs to know.
                 live.commands.send(Command::Restarted(url)).await.ok();
                 live.since_ts = event_ts;
-                tracing::info!(%stream_id, "Zoom moved the stream to another server");
+                tracing::info!(%stream_id, region, "Zoom moved the stream to another server");
             }
             _ => {
                 self.room().map_err(NotTaken)?;
                 let ordinal = stream.ordinal + 1;
                 let folder = self.shared.spool.folder(RecordingId::new(&stream_id, ordinal));
+                let kept = folder.clone();
+                blocking(move || kept.keep_app(&app)).await?;
                 keep_start(folder.clone(), delivery).await?;
                 let withdrawn = CancellationToken::new();
                 let recording = Recording::new(Arc::clone(&self.shared), started, folder, withdrawn.clone());

@@ -8,26 +8,29 @@
 //! - Consent withdrawn (stop reason 8) deletes everything of that stream, spool and bucket, and leaves a manifest that says
 //!   so: at once, and if need be after a restart.
 //! - One stream id, one recording, one connection, however often and from wherever its events arrive.
+//! - The app whose Secret Token a start event is signed with signs the handshakes of that stream, after a restart too.
 //! - Starting up finishes what an earlier run left.
 
 mod act;
+mod live;
 mod recording;
 mod restart;
 pub mod spool;
 mod stream;
 mod withdraw;
 
+pub use live::LiveStream;
 pub use stream::Published;
 
 use crate::capture::Dialer;
 use crate::clock;
-use crate::config::{Config, Credentials, RestConfig, Shutdown};
-use crate::ids::{Product, RecordingId, StreamId};
+use crate::config::{Apps, Config, RestConfig, Shutdown};
+use crate::ids::{RecordingId, StreamId};
 use crate::journal::Disk;
 use crate::protocol::event::Event;
 use crate::protocol::link::Timing;
 use crate::protocol::message::{Medium, Wanted, media_params};
-use crate::protocol::server_urls::AllowedHosts;
+use crate::protocol::server_urls::{AllowedHosts, ServerUrl};
 use crate::render;
 use crate::store::Uploader;
 use act::blocking;
@@ -59,12 +62,12 @@ const MOST_NOTICES: usize = 20;
 /// What the recorder needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Signs the handshakes of Video SDK sessions.
-    pub video_sdk: Option<Credentials>,
-    /// Signs all other handshakes.
-    pub app: Credentials,
+    /// Their credentials sign the handshakes.
+    pub apps: Apps,
     /// Where sockets may be opened.
     pub allowed_hosts: AllowedHosts,
+    /// Where streams are expected to come from; empty if from anywhere.
+    pub regions: Vec<String>,
     /// Below so many free bytes no new stream is taken.
     pub spool_min_free: u64,
     /// What to ask Zoom for.
@@ -86,9 +89,9 @@ impl Settings {
             fps: config.video_fps,
         };
         Self {
-            video_sdk: config.video_sdk.clone(),
-            app: config.app.clone(),
+            apps: config.apps.clone(),
             allowed_hosts: config.allowed_hosts.clone(),
+            regions: config.regions.clone(),
             spool_min_free: config.spool_min_free,
             media: config.media.iter().map(|&medium| (medium, media_params(medium, wanted))).collect(),
             timing: Timing::default(),
@@ -96,12 +99,17 @@ impl Settings {
             rest: config.restarts().then(|| config.rest.clone()),
         }
     }
+}
 
-    /// What signs the handshakes of a product's streams.
-    fn credentials(&self, product: Product) -> Option<&Credentials> {
-        match product {
-            Product::Session => self.video_sdk.as_ref(),
-            _ => Some(&self.app),
+impl Settings {
+    /// Says so if a stream comes from a region that is not among those expected.
+    fn warn_of_region(&self, stream_id: &StreamId, server: &ServerUrl) {
+        let Some(region) = server.region().filter(|_| !self.regions.is_empty()) else { return };
+        if !self.regions.contains(&region) {
+            tracing::warn!(
+                %stream_id, region, server = server.host(), expected = self.regions.join(","),
+                "a stream comes from a region that is not in REGIONS; it is recorded, over a longer way"
+            );
         }
     }
 }
@@ -122,6 +130,7 @@ struct Shared {
     uploader: Uploader,
     renders: Semaphore,
     restarts: Restarts,
+    live: live::Registry,
     /// The state of a stream is held while an event about it is being made durable.
     streams: Mutex<HashMap<StreamId, Arc<tokio::sync::Mutex<Stream>>>>,
     tasks: TaskTracker,
@@ -162,7 +171,8 @@ impl Recorder {
     ) -> Result<Self, anyhow::Error> {
         let left = spool.left()?;
         let folders = left.iter().map(|(Left::Unfinished(folder) | Left::Done(folder, _))| folder);
-        let restarts = Restarts::new(settings.rest.clone(), settings.render.key_template.clone(), folders)?;
+        let restarts =
+            Restarts::new(settings.rest.as_ref(), &settings.apps, settings.render.key_template.clone(), folders)?;
         let recorder = Self {
             shared: Arc::new(Shared {
                 settings,
@@ -173,6 +183,7 @@ impl Recorder {
                 uploader,
                 renders: Semaphore::new(RENDERS),
                 restarts,
+                live: live::Registry::default(),
                 streams: Mutex::default(),
                 tasks: TaskTracker::new(),
                 drain: CancellationToken::new(),

@@ -2,6 +2,7 @@
 //!
 //! Each stage leaves its result in the spool, so that a recording can be picked up at any of them.
 
+use super::live::LiveStream;
 use super::spool::{Done, Folder, write_durably};
 use super::stream::Live;
 use super::{Published, Shared, Unfinished, withdraw};
@@ -58,7 +59,8 @@ impl Recording {
         self.shared.restarts.begins(&self.started, &self.folder).await?;
         tracing::info!(
             recording = %self.folder.id(), product = self.started.stream.product.as_str(),
-            meeting_id = self.started.meeting_id, server = %self.started.signaling_url, "recording started"
+            meeting_id = self.started.meeting_id, server = %self.started.signaling_url, region = link.url().region(),
+            "recording started"
         );
         Ok(self.go_live(link, journal))
     }
@@ -131,7 +133,14 @@ impl Recording {
             identity: (self.started.id_key, self.started.id.clone()),
         };
         self.shared.restarts.runs(&self.started, self.folder.id());
-        self.spawn(|recording| async move { recording.capture(link, journal, inbox).await });
+        let health = capture::Health::default();
+        self.shared.live.add(LiveStream {
+            stream_id: self.started.stream.stream_id.clone(),
+            recording_id: self.folder.id().clone(),
+            product: self.started.stream.product,
+            health: health.clone(),
+        });
+        self.spawn(|recording| async move { recording.capture(link, journal, inbox, health).await });
         live
     }
 
@@ -155,10 +164,12 @@ impl Recording {
         let settings = &self.shared.settings;
         let url = settings.allowed_hosts.check(&self.started.signaling_url)?;
         let link = LinkSettings {
+            product: self.started.stream.product,
             media: settings.media.clone(),
             allowed_hosts: settings.allowed_hosts.clone(),
             timing: settings.timing,
         };
+        settings.warn_of_region(&self.started.stream.stream_id, &url);
         let now = Now { instant: Instant::now(), unix_ms: clock::unix_ms() };
         Ok(Link::new(link, self.identities()?, url, now))
     }
@@ -166,7 +177,13 @@ impl Recording {
     /// The product's own key first, then what servers are said to want in its place.
     fn identities(&self) -> anyhow::Result<Vec<Identity>> {
         let product = self.started.stream.product;
-        let credentials = self.shared.settings.credentials(product).context("no credentials for this product")?;
+        let apps = &self.shared.settings.apps;
+        let credentials = match self.folder.app() {
+            Some(id) => apps
+                .by_id(&id)
+                .with_context(|| format!("the app {id:?}, which got the start event, is no longer among the settings")),
+            None => apps.credentials(None, product).context("no credentials for this product"),
+        }?;
         let own = (self.started.id_key, self.started.id.clone());
         let mut keys = vec![own.clone()];
         keys.extend(self.started.other_id.clone());
@@ -191,11 +208,18 @@ impl Recording {
     }
 
     /// Captures and renders until the stream has ended, then publishes.
-    async fn capture(self, link: Link, journal: Journal, commands: mpsc::Receiver<capture::Command>) {
+    async fn capture(
+        self,
+        link: Link,
+        journal: Journal,
+        commands: mpsc::Receiver<capture::Command>,
+        health: capture::Health,
+    ) {
         let drain = self.shared.drain.clone();
         let progress = journal.progress();
         let capture = async {
-            let summary = capture::run(link, &self.shared.dialer, &journal, commands, drain).await;
+            let summary = capture::run(link, &self.shared.dialer, &journal, commands, &health, drain).await;
+            self.shared.live.remove(self.folder.id());
             let finish = summary.ended.is_none() && self.shared.finish.load(Ordering::SeqCst);
             if finish {
                 journal.note(clock::unix_ms(), &Note::Ended { source: SHUTDOWN.into(), reason: None });
@@ -217,6 +241,9 @@ impl Recording {
                 Some(ended) => tracing::info!(
                     source = ended.source.as_str(),
                     reason = ended.reason,
+                    meaning = reason.meaning,
+                    region = health.region(),
+                    round_trip_ms = health.round_trip().map(|time| time.as_secs_f64() * 1000.0),
                     messages = summary.messages,
                     bytes = summary.bytes,
                     unparsed = summary.unparsed,
@@ -337,7 +364,16 @@ impl Recording {
 
     async fn publish_plan(&self, mut plan: PublishPlan) {
         self.settled.cancelled().await;
+        let rendered = plan.manifest.clone();
         self.folder.links().tell(&mut plan.manifest);
+        if plan.manifest != rendered
+            && let Err(err) = render::page::update(&plan).await
+        {
+            tracing::warn!(
+                err = format!("{err:#}"),
+                "the page does not say which recordings of the meeting belong together"
+            );
+        }
         let objects = plan.files.len();
         let published = match self.shared.uploader.publish(&plan, &|_| {}, &self.shared.cancel).await {
             Ok(published) => published,

@@ -10,7 +10,7 @@
 
 use super::spool::Folder;
 use crate::clock;
-use crate::config::RestConfig;
+use crate::config::{Apps, Credentials, RestConfig};
 use crate::ids::{MeetingId, Product, RecordingId};
 use crate::output::manifest::{Manifest, Neighbour};
 use crate::output::{StopReason, Template};
@@ -78,8 +78,8 @@ impl Links {
 
 /// What is known of meetings: which streams run, which broke, how often they were started again.
 pub(super) struct Restarts {
-    /// None if streams are not started again.
-    client: Option<Client>,
+    /// One for each app, with its client id; none if streams are not started again.
+    clients: Vec<(String, Client)>,
     template: Template,
     meetings: Mutex<HashMap<Key, Meeting>>,
     /// What an earlier run left: the recordings that go on from others.
@@ -112,7 +112,8 @@ impl Broken {
 impl Restarts {
     /// Knows the recordings in `left` folders. Without settings nothing is started again, but links are kept.
     pub(super) fn new<'a>(
-        rest: Option<RestConfig>,
+        rest: Option<&RestConfig>,
+        apps: &Apps,
         template: Template,
         left: impl Iterator<Item = &'a Folder>,
     ) -> Result<Self, reqwest::Error> {
@@ -120,12 +121,21 @@ impl Restarts {
             let links = folder.links();
             Some((links.continues?.recording_id, links.this?))
         });
+        let client = |(rest, app): (&RestConfig, &Credentials)| Ok((app.id.clone(), Client::new(rest.of_app(app))?));
+        let clients = rest.into_iter().flat_map(|rest| apps.all().map(move |app| (rest, app))).map(client);
         Ok(Self {
-            client: rest.map(Client::new).transpose()?,
+            clients: clients.collect::<Result<_, reqwest::Error>>()?,
             template,
             meetings: Mutex::default(),
             successors: successors.collect(),
         })
+    }
+
+    /// Asks for the app that got the start event; for the first one if that is not known.
+    fn client(&self, folder: &Folder) -> Option<&Client> {
+        let app = folder.app();
+        let is_of = |(id, _): &&(String, Client)| app.as_ref().is_none_or(|app| app == id);
+        self.clients.iter().find(is_of).map(|(_, client)| client)
     }
 
     fn meetings(&self) -> MutexGuard<'_, HashMap<Key, Meeting>> {
@@ -166,7 +176,7 @@ impl Restarts {
     /// Starts a stream again that ended for `reason`, if that is called for. Returns once it is known, and noted in the
     /// spool, what came of it. Not cancel safe: a later run goes on.
     pub(super) async fn after(&self, started: &Started, folder: &Folder, reason: StopReason) {
-        let Some(client) = self.client.as_ref().filter(|_| reason.may_restart()) else { return };
+        let Some(client) = self.client(folder).filter(|_| reason.may_restart()) else { return };
         let restart = Restart { reason, at_ms: clock::unix_ms(), accepted: false, outcome: None };
         self.start_again(client, started, folder, restart).await;
     }
@@ -177,7 +187,7 @@ impl Restarts {
         let Some(restart) = links.restart.take_if(|restart| restart.outcome.is_none()) else { return };
         let age_ms = clock::unix_ms().saturating_sub(restart.at_ms);
         let known = self.successors.get(folder.id()).cloned();
-        match (&self.client, known) {
+        match (self.client(folder), known) {
             (Some(client), None) if age_ms < STILL_OF_USE.as_millis() as i64 => {
                 self.start_again(client, started, folder, restart).await;
             }

@@ -3,6 +3,7 @@
 //! | in `SPOOL_DIR/<recording id>/` | what it is |
 //! |---|---|
 //! | `start.json` | the newest start event, as Zoom sent it. Written before the first one is answered |
+//! | `app.json` | the client id (or SDK key) of the app that got it, whose secret signs the handshakes; no secret |
 //! | `journal/` | what was received |
 //! | `render/` | work in progress; made again from the journal at any time |
 //! | `out/` | finished files with `plan.json`, once they are complete; what remains to be done is to publish them |
@@ -29,6 +30,7 @@ pub const REMEMBER: Duration = Duration::from_secs(24 * 3600);
 const DONE: &str = "done.json";
 const WITHDRAWN: &str = "withdrawn";
 const LINKS: &str = "links.json";
+const APP: &str = "app.json";
 
 /// Why the spool cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +82,11 @@ pub struct Done {
     pub published: Option<Published>,
     /// When this was written, in Unix ms.
     pub at_ms: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct App {
+    client_id: String,
 }
 
 /// What an earlier run left.
@@ -239,6 +246,21 @@ impl Folder {
         fs::create_dir_all(&self.dir).map_err(failed("creating", &self.dir))?;
         self.write("start.json", body)?;
         remove_file(&self.dir.join(DONE))
+    }
+
+    /// The client id or SDK key of the app that got the start event; none if that is not known.
+    pub fn app(&self) -> Option<String> {
+        self.read_json::<App>(APP).map(|app| app.client_id)
+    }
+
+    /// Keeps that, durably. To be done before the start event is kept: without one, it counts for nothing.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub fn keep_app(&self, client_id: &str) -> Result<(), Error> {
+        fs::create_dir_all(&self.dir).map_err(failed("creating", &self.dir))?;
+        let app = App { client_id: client_id.to_owned() };
+        self.write(APP, &serde_json::to_vec(&app).expect("plain values are JSON"))
     }
 
     /// What ties it to other recordings of its meeting.

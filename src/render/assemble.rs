@@ -98,10 +98,16 @@ pub(super) async fn run(
         copy(ffmpeg, "assembling screenshare.mp4", *listed, |index| args::remux(&share, index, &path)).await?;
     }
     let [camera, share] = &made.shown;
-    let pictures = [(Object::Recording, camera), (Object::Screenshare, share)];
-    if let Some((file, shown)) = pictures.iter().find(|(object, _)| files.iter().any(|file| file.object == *object))
-        && let Some(jpeg) = poster::make(ffmpeg, &out.join(file.name()), shown).await
-    {
+    let mut picture = None;
+    for (object, shown) in [(Object::Recording, camera), (Object::Screenshare, share)] {
+        // A camera that shows nothing gives way to the shared screen, if that shows more.
+        if files.iter().any(|file| file.object == object) && picture.as_deref().is_none_or(poster::is_flat) {
+            let made = poster::make(ffmpeg, &out.join(object.name()), shown).await;
+            let detail = picture.as_ref().map_or(0, bytes::Bytes::len);
+            picture = made.filter(|made| made.len() > detail).or(picture);
+        }
+    }
+    if let Some(jpeg) = picture {
         let path = out.join(Object::Poster.name());
         tokio::fs::write(&path, jpeg).await.map_err(Error::io("writing", &path))?;
         files.push(PlannedFile { object: Object::Poster, path, duration_ms: None, codec: None });

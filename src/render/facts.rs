@@ -10,6 +10,7 @@ use crate::output::timeline::{Connection, ConnectionEvent};
 use crate::output::{StopReason, StopSource};
 use crate::protocol::event::{Event, Started};
 use crate::protocol::message::Medium;
+use crate::protocol::server_urls;
 use crate::timeline::Span;
 use crate::timeline::clock::{Clock, Place};
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub(super) struct Facts {
     last_t_ms: i64,
     connected: Vec<Medium>,
     signaling_was_up: bool,
+    /// Of the servers, each once.
+    regions: Vec<String>,
     /// By the recorder's clock.
     connections: Vec<(i64, String, ConnectionEvent, Option<String>)>,
 }
@@ -89,7 +92,9 @@ impl Facts {
             _ => {}
         }
         match note {
-            Note::Connected { conn, .. } => {
+            Note::Connected { conn, host, .. } => {
+                let region = host.as_deref().and_then(server_urls::region);
+                self.regions.extend(region.filter(|region| !self.regions.contains(region)));
                 self.counters.connections += 1;
                 self.signaling_was_up |= conn == "signaling";
                 if let Some(medium) = medium(conn) {
@@ -243,6 +248,7 @@ impl Facts {
             stream_id: started.stream.stream_id.clone(),
             product: started.stream.product,
             ids: ids(started),
+            regions: self.regions.clone(),
             previous: recording_id.previous(),
             continues: None,
             continued_by: None,

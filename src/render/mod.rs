@@ -16,7 +16,7 @@ mod encoding;
 mod facts;
 mod items;
 mod keep;
-mod page;
+pub mod page;
 mod pictures;
 mod poster;
 mod sound;
@@ -245,6 +245,9 @@ fn digest(path: &Path) -> Result<(u64, String), Error> {
 /// In the directory of an attempt: the files that need nothing more.
 const FINISHED: &str = "finished";
 
+/// How much of a journal is decoded at a time: memory does not depend on how much has piled up.
+const PIECE_BYTES: u64 = 1 << 20;
+
 /// One rendering from the first chunk on.
 struct Attempt<'a> {
     settings: &'a Settings,
@@ -325,16 +328,23 @@ impl<'a> Attempt<'a> {
     }
 
     async fn feed(&mut self, chunk: Chunk) -> Result<Result<(), EarlierZero>, Error> {
-        let mut tracks = std::mem::replace(&mut self.tracks, Tracks::new(self.settings, None));
-        let (tracks, fed) = tokio::task::spawn_blocking(move || {
-            let fed = chunk.read().map(|bytes| tracks.feed(&bytes, chunk.open));
-            (tracks, fed)
-        })
-        .await?;
-        self.tracks = tracks;
-        match fed? {
-            Ok(ready) => self.write(ready, false).await.map(Ok),
-            Err(earlier) => Ok(Err(earlier)),
+        let mut pieces = chunk.pieces()?;
+        loop {
+            // Zero is the earliest time in the first chunk.
+            let bytes = if self.tracks.has_begun() { PIECE_BYTES } else { u64::MAX };
+            let mut tracks = std::mem::replace(&mut self.tracks, Tracks::new(self.settings, None));
+            let fed;
+            (tracks, pieces, fed) = tokio::task::spawn_blocking(move || {
+                let fed = pieces.next(bytes).map(|piece| piece.map(|piece| tracks.feed(&piece, chunk.open)));
+                (tracks, pieces, fed)
+            })
+            .await?;
+            self.tracks = tracks;
+            match fed? {
+                Some(Ok(ready)) => self.write(ready, false).await?,
+                Some(Err(earlier)) => return Ok(Err(earlier)),
+                None => return Ok(Ok(())),
+            }
         }
     }
 
@@ -454,9 +464,9 @@ impl<'a> Attempt<'a> {
         manifest.incomplete_because.extend(assemble::reasons(&manifest.gaps));
         manifest.incomplete_because.extend(remarks);
         manifest.complete = manifest.incomplete_because.is_empty();
-        files.push(page::write(&finished, &manifest, &files).await?);
-        let files = keep::keep(files, &self.job.out).await?;
         let folder = assemble::folder(&self.settings.key_template, &manifest, started);
+        files.push(page::write(&finished, &folder, &manifest, &files).await?);
+        let files = keep::keep(files, &self.job.out).await?;
         Ok(Ok(PublishPlan { folder, spool: self.job.spool.clone(), files, manifest }))
     }
 }

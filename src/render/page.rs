@@ -2,14 +2,30 @@
 
 use super::Error;
 use crate::output::page::{self, File, Sources};
-use crate::output::{Manifest, Object};
-use crate::store::uploader::PlannedFile;
+use crate::output::{Folder, Manifest, Object};
+use crate::store::uploader::{PlannedFile, PublishPlan};
 use std::path::Path;
 
+/// Writes the page of a finished recording anew, since its manifest says more by now than when it was rendered. The same plan
+/// gives the same bytes.
+///
+/// # Errors
+/// If a file of the plan cannot be read, or the page not be written.
+pub async fn update(plan: &PublishPlan) -> Result<(), Error> {
+    let index = plan.files.iter().find(|file| file.object == Object::Index);
+    let Some(out) = index.and_then(|index| index.path.parent()) else { return Ok(()) };
+    write(out, &plan.folder, &plan.manifest, &plan.files).await.map(drop)
+}
+
 /// Writes `index.html` into `out`, about `files`.
-pub(super) async fn write(out: &Path, manifest: &Manifest, files: &[PlannedFile]) -> Result<PlannedFile, Error> {
+pub(super) async fn write(
+    out: &Path,
+    folder: &Folder,
+    manifest: &Manifest,
+    files: &[PlannedFile],
+) -> Result<PlannedFile, Error> {
     let mut listed = Vec::new();
-    for file in files {
+    for file in files.iter().filter(|file| file.object != Object::Index) {
         let meta = tokio::fs::metadata(&file.path).await.map_err(Error::io("examining", &file.path))?;
         listed.push(File::beside(file.object.name(), Some(meta.len()), file.duration_ms));
     }
@@ -24,11 +40,14 @@ pub(super) async fn write(out: &Path, manifest: &Manifest, files: &[PlannedFile]
         timeline: timeline.as_deref(),
         transcript: transcript.as_deref(),
         chat: chat.as_deref(),
+        root: Some(&page::root(folder)),
         signed: None,
     };
     let page = page::compose(&sources).map_err(|source| Error::write("index.html", source.into()))?;
     let path = out.join(Object::Index.name());
-    tokio::fs::write(&path, page).await.map_err(Error::io("writing", &path))?;
+    let staged = out.join("index.html.new");
+    tokio::fs::write(&staged, page).await.map_err(Error::io("writing", &staged))?;
+    tokio::fs::rename(&staged, &path).await.map_err(Error::io("renaming", &staged))?;
     Ok(PlannedFile { object: Object::Index, path, duration_ms: None, codec: None })
 }
 

@@ -78,7 +78,9 @@ impl PictureTrack {
             Place::At(pts) => {
                 self.any = true;
                 let before = self.track.counts();
-                self.track.push(pts, unit.codec, unit.data, &mut self.out);
+                for data in image::split(unit.data) {
+                    self.track.push(pts, unit.codec, data, &mut self.out);
+                }
                 let after = self.track.counts();
                 if after.bad_time > before.bad_time {
                     self.unusable.push((Why::BadTime, self.track.last_end()));

@@ -120,6 +120,12 @@ impl SoundTracks {
         name: Option<String>,
         bytes: &[u8],
     ) -> Vec<Admitted> {
+        if !self.sources.contains_key(&speaker)
+            && let Some(container) = container(bytes)
+        {
+            // The packets that follow are pieces of it, and would be noise.
+            self.format = Err(format!("{container} in place of L16"));
+        }
         let Ok(format) = self.format else {
             self.undecoded_packets += 1;
             return Vec::new();
@@ -280,6 +286,17 @@ impl MixTrack {
             // Zoom does not change from one to the other within a stream.
             _ => {}
         }
+    }
+}
+
+/// The file format that the first packet of a speaker begins with, if it is a piece of a file: a test server of Zoom's passes on what
+/// a browser has recorded.
+fn container(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0x1a, 0x45, 0xdf, 0xa3, ..] => Some("WebM"),
+        [b'O', b'g', b'g', b'S', ..] => Some("Ogg"),
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => Some("MP4"),
+        _ => None,
     }
 }
 

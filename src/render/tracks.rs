@@ -120,7 +120,12 @@ impl Tracks {
         }
     }
 
-    /// Takes the next chunk.
+    /// Whether zero is known.
+    pub(super) fn has_begun(&self) -> bool {
+        self.clock.is_some()
+    }
+
+    /// Takes the next lines of the journal.
     pub(super) fn feed(&mut self, chunk: &[u8], open: bool) -> Result<Ready, EarlierZero> {
         let mut steps = std::mem::take(&mut self.early);
         for received in items(chunk, open) {

@@ -1,7 +1,9 @@
 //! The command line of `rtms-recorder simulate`.
 
 use super::script::{self, Cut, Size, Span};
-use super::{Binary, Credentials, Duplicates, Error, Progress, Quirks, Rest, Script, Settings, Summary, Webhooks};
+use super::{
+    Binary, Credentials, Duplicates, Error, IdKey, Progress, Quirks, Rest, Script, Settings, Summary, Webhooks,
+};
 use crate::ids::{Product, parse_product};
 use crate::protocol::message::Medium;
 use std::net::SocketAddr;
@@ -55,6 +57,12 @@ pub struct Args {
     /// Product whose events and ids are used: meeting, webinar, session, contact_center, phone
     #[arg(long, default_value = "meeting", value_parser = parse_product, help_heading = "The meeting")]
     pub product: Product,
+    /// Key under which handshakes have to give the id
+    #[arg(long, value_enum, default_value_t, help_heading = "The meeting")]
+    pub id_key: IdKey,
+    /// Behave as the test server that Zoom published in 2025: unsigned webhooks, ws://0.0.0.0, no media handshakes
+    #[arg(long, help_heading = "The meeting")]
+    pub mock: bool,
     /// Media that the app has scopes for
     #[arg(long, value_name = "MEDIUM,...", value_delimiter = ',', value_parser = script::parse_medium,
         default_value = "audio,video,share,transcript,chat", help_heading = "The meeting")]
@@ -117,6 +125,9 @@ pub struct Args {
     /// Put the ids into payload.object
     #[arg(long, help_heading = "Webhooks")]
     pub nested: bool,
+    /// Use the other names of events that are in circulation (phone.call_rtms_started, meeting.rtms.started, ...)
+    #[arg(long, help_heading = "Webhooks")]
+    pub other_names: bool,
     /// Ask endpoint.url_validation first
     #[arg(long, help_heading = "Webhooks")]
     pub validate: bool,
@@ -197,6 +208,7 @@ impl Args {
             webhooks: Webhooks {
                 to: args.to,
                 nested: args.nested,
+                other_names: args.other_names,
                 validate: args.validate,
                 delay: args.webhook_delay,
                 duplicates: args.duplicate_webhooks,
@@ -207,6 +219,8 @@ impl Args {
             listen: args.listen,
             advertise: args.advertise,
             product: args.product,
+            id_key: args.id_key,
+            mock: args.mock,
             length: args.length,
             speed: args.speed,
             meetings: args.meetings,
@@ -234,7 +248,8 @@ impl Args {
                 token_life: args.rest_token_life,
                 wait: args.rest_wait,
             }),
-            duplicates: args.duplicates,
+            // The test server knows no duplicates.
+            duplicates: if args.mock { Duplicates::Kick } else { args.duplicates },
             binary: args.binary,
             keepalive: args.keepalive,
             keepalive_always: args.keepalive_always,

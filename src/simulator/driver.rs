@@ -2,11 +2,14 @@
 
 use super::clock::Clock;
 use super::meeting::Meeting;
+use super::products;
 use super::script::{Cut, Span};
 use super::server::Registry;
 use super::summary::{MeetingSummary, WebhookAnswer};
 use super::text::{GUEST, GUEST_LEAVES_MS, PEOPLE, TURN_MS, speaker};
 use super::webhooks::{Hooks, Kind, body};
+use crate::ids::Product;
+use crate::protocol::message::Medium;
 use crate::rest;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -53,7 +56,7 @@ pub(super) async fn play(meeting: Arc<Meeting>, hooks: Arc<Hooks>, registry: Reg
         sleep(Duration::from_millis(10)).await;
     }
     let everybody: Vec<Value> = PEOPLE.iter().map(|person| json!({"user_id": person.id})).collect();
-    if meeting.material.replay.is_none() {
+    if meeting.material.replay.is_none() && settings.product != Product::ContactCenter {
         meeting.event(json!({"event_type": 4, "timestamp": clock.now(), "participants": everybody}));
     }
     let mut summary = meeting.finish(stop_reason).await;
@@ -135,7 +138,8 @@ async fn follow(meeting: &Arc<Meeting>, clock: &Clock, posts: &mut Posts) -> i64
                 Action::Pause => pause(meeting),
                 Action::Resume => resume(meeting),
                 Action::Event(mut event) => {
-                    event["timestamp"] = clock.now().into();
+                    let key = if settings.product == Product::ContactCenter { "event_ts" } else { "timestamp" };
+                    event[key] = clock.now().into();
                     meeting.event(event);
                 }
             }
@@ -168,6 +172,10 @@ fn script(meeting: &Meeting) -> Vec<(i64, Action)> {
     }
     match &meeting.material.replay {
         Some(replay) => actions.extend(replay.events.iter().map(|(at, e)| (*at, Action::Event(e.clone())))),
+        None if meeting.settings.product == Product::ContactCenter => {
+            let events = products::engagement(meeting.length_ms).into_iter();
+            actions.extend(events.map(|(at, event)| (at, Action::Event(event))));
+        }
         None => actions.extend(life(meeting)),
     }
     actions.retain(|(at, _)| *at < meeting.length_ms);
@@ -196,10 +204,16 @@ fn life(meeting: &Meeting) -> Vec<(i64, Action)> {
         events.push((span.start_ms, event));
         events.push((span.end_ms, json!({"event_type": 6})));
     }
-    for span in &script.camera_off {
-        let all: Vec<Value> = PEOPLE.iter().map(|person| json!({"user_id": person.id})).collect();
-        events.push((span.start_ms, json!({"event_type": 9, "participants": all})));
-        events.push((span.end_ms, json!({"event_type": 8, "participants": all})));
+    for person in PEOPLE.iter().chain([&GUEST]) {
+        let camera = |on: bool| json!({"event_type": if on { 8 } else { 9 }, "participants": [{"user_id": person.id}]});
+        let stays_until = if person.id == GUEST.id { GUEST_LEAVES_MS } else { i64::MAX };
+        if person.joins_ms > 0 && !script.withholds(Medium::Video, person.joins_ms) {
+            events.push((person.joins_ms, camera(true)));
+        }
+        for span in &script.camera_off {
+            let switched = [(span.start_ms, camera(false)), (span.end_ms, camera(true))].into_iter();
+            events.extend(switched.filter(|(at, _)| (person.joins_ms..stays_until).contains(at)));
+        }
     }
     events.into_iter().map(|(at, event)| (at, Action::Event(event))).collect()
 }

@@ -6,6 +6,7 @@ use super::Error;
 use super::Settings;
 use super::material::{Loop, Material};
 use super::params::{Params, PictureParams, SoundParams};
+use super::products;
 use super::sound::Sound;
 use super::text::{self, PEOPLE};
 use crate::media::PictureCodec;
@@ -166,6 +167,10 @@ impl Feed {
                     .collect::<Vec<u8>>();
                 let user_id = params.multi.then(|| PEOPLE[person].id);
                 open(14, user_id.unwrap_or(0), params.multi.then(|| PEOPLE[person].name), out);
+                if let Some(channel) = params.multi.then(|| products::channel(self.settings.product, person)).flatten()
+                {
+                    write_before_data(&channel, out);
+                }
                 base64_simd::STANDARD.encode_append(&bytes, out);
                 close(bytes.len(), timestamp, out);
                 Next::Made(Made {
@@ -333,6 +338,13 @@ fn open(msg_type: i64, user_id: u32, user_name: Option<&str>, out: &mut String) 
         write!(out, r#""user_name":{},"#, serde_json::Value::from(name)).expect("a String takes everything");
     }
     out.push_str(r#""data":""#);
+}
+
+/// Puts the channel in front of the payload.
+fn write_before_data(channel: &str, out: &mut String) {
+    const DATA: &str = r#""data":""#;
+    out.truncate(out.len() - DATA.len());
+    write!(out, r#""channel_id":"{channel}",{DATA}"#).expect("a String takes everything");
 }
 
 fn close(length: usize, timestamp: i64, out: &mut String) {

@@ -1,7 +1,10 @@
 //! A media socket: the handshake, then messages as they fall due once the ready-ack has come.
 
+use super::connections::NO_SIGNALING;
+use super::end::{End, mute};
 use super::feed::{Feed, Next};
-use super::meeting::{Meeting, NO_SIGNALING};
+use super::meeting::Meeting;
+use super::mock::{self, Blocks};
 use super::params::{self, Params};
 use super::server::{Identity, check_identity};
 use super::socket::{Gone, Received, Socket};
@@ -17,13 +20,6 @@ use tokio::time::{Instant, sleep_until};
 const TICK: Duration = Duration::from_millis(10);
 /// With unknown messages or garbage asked for, one comes after so many messages.
 const ODD_EVERY: u64 = 40;
-
-/// How a socket's task ends.
-enum End {
-    Closed,
-    Dropped,
-    Lost(Cause),
-}
 
 /// Serves one media socket to its end. `key` is the last part of its address.
 pub(super) async fn serve(meeting: Arc<Meeting>, mut socket: Socket, key: String) {
@@ -58,20 +54,32 @@ pub(super) async fn serve(meeting: Arc<Meeting>, mut socket: Socket, key: String
         "msg_type": msg_type::DATA_HAND_SHAKE_RESP, "protocol_version": 1, "sequence": 0, "status_code": 0,
         "reason": "", "payload_encrypted": false, "media_params": echo,
     });
-    let mut task = Task { meeting: meeting.clone(), socket, inbox, feeds, ready: false, sent: 0 };
+    let mut task = Task::new(meeting.clone(), socket, inbox, feeds);
     let end = match task.socket.send(&answer).await {
-        Ok(()) => task.run().await.unwrap_or(End::Lost(Cause::Client)),
-        Err(Gone) => End::Lost(Cause::Client),
+        Ok(()) => task.run().await,
+        Err(gone) => Err(gone),
     };
-    let cause = match &end {
-        End::Lost(cause) => *cause,
-        _ => Cause::Cut,
-    };
-    meeting.left(id, cause, task.feeds);
-    match end {
-        End::Closed => task.socket.close().await,
-        End::Dropped | End::Lost(_) => task.socket.drop_silently().await,
+    End::of(end).leave(&meeting, id, task.socket, task.feeds).await;
+}
+
+/// Serves one media socket of the test server: there is no handshake, it sends to whoever is there.
+pub(super) async fn serve_mock(meeting: Arc<Meeting>, socket: Socket, key: String) {
+    let media: Vec<Medium> = mock::media(&key).into_iter().filter(|m| meeting.settings.media.contains(m)).collect();
+    let (controls, inbox) = mpsc::unbounded_channel();
+    let mut feeds = Vec::new();
+    for medium in &media {
+        let asked = mock::params(&meeting.settings);
+        let Ok((params, _)) = params::effective(*medium, &asked) else { return socket.close().await };
+        match Feed::new(*medium, params, &meeting.settings, &meeting.material).await {
+            Ok(feed) => feeds.push(feed),
+            Err(error) => meeting.progress.note(&format!("no {} to send: {error}", medium.as_str())),
+        }
     }
+    let Ok(id) = meeting.connect_media(controls, &media, key == "all", false) else { return socket.close().await };
+    meeting.ready();
+    let mut task = Task::new(meeting.clone(), socket, inbox, feeds);
+    let end = task.run().await;
+    End::of(end).leave(&meeting, id, task.socket, task.feeds).await;
 }
 
 async fn refuse(meeting: &Meeting, mut socket: Socket, key: &str, code: i64, reason: &str) {
@@ -147,9 +155,14 @@ struct Task {
     feeds: Vec<Feed>,
     ready: bool,
     sent: u64,
+    blocks: Blocks,
 }
 
 impl Task {
+    fn new(meeting: Arc<Meeting>, socket: Socket, inbox: mpsc::UnboundedReceiver<Control>, feeds: Vec<Feed>) -> Self {
+        Self { meeting, socket, inbox, feeds, ready: false, sent: 0, blocks: Blocks::default() }
+    }
+
     async fn run(&mut self) -> Result<End, Gone> {
         let mut not_before = Instant::now();
         loop {
@@ -165,7 +178,15 @@ impl Task {
                     Some(Control::Send(message)) => self.socket.send(&message).await?,
                     Some(Control::Drop) => return Ok(End::Dropped),
                     Some(Control::Mute) => return Ok(mute(&self.meeting, &mut self.socket).await),
-                    Some(Control::Close) | None => return Ok(End::Closed),
+                    Some(Control::Close) | None => {
+                        if let Some(message) = mock::farewell(&self.meeting) {
+                            for message in self.blocks.rest() {
+                                self.socket.feed(message).await?;
+                            }
+                            self.socket.send(&message).await?;
+                        }
+                        return Ok(End::Closed);
+                    }
                 },
                 received = self.socket.receive() => {
                     if let Some(end) = self.take(received).await? {
@@ -176,7 +197,7 @@ impl Task {
                     not_before = Instant::now() + TICK;
                     self.send_due().await?;
                 }
-                () = sleep_until(keepalive) => {
+                () = sleep_until(keepalive), if !self.meeting.settings.mock => {
                     if !self.socket.keepalive(self.meeting.clock().now()).await? {
                         return Ok(End::Lost(Cause::KeepAlive));
                     }
@@ -210,7 +231,14 @@ impl Task {
                 let mut text = String::new();
                 match feed.write(clock.epoch_ms, subscribed, &mut text) {
                     Next::Made(made) => {
-                        self.socket.feed(text).await?;
+                        match self.meeting.settings.mock {
+                            false => self.socket.feed(text).await?,
+                            true => {
+                                for message in self.blocks.push(&text) {
+                                    self.socket.feed(message).await?;
+                                }
+                            }
+                        }
                         batch.push((feed.medium, made));
                     }
                     Next::BeforeKey => skipped += 1,
@@ -246,8 +274,10 @@ impl Task {
 
     async fn take(&mut self, received: Received) -> Result<Option<End>, Gone> {
         match received {
-            Received::Nothing => {}
             Received::Gone => return Ok(Some(End::Lost(Cause::Client))),
+            // The test server answers nothing here.
+            _ if self.meeting.settings.mock => {}
+            Received::Nothing => {}
             Received::Bad(what) => {
                 self.meeting.refuse(format!("media: {what}: closed"));
                 return Ok(Some(End::Lost(Cause::Client)));
@@ -265,17 +295,5 @@ impl Task {
             }
         }
         Ok(None)
-    }
-}
-
-/// Reads and says nothing until the client or the meeting ends.
-async fn mute(meeting: &Meeting, socket: &mut Socket) -> End {
-    loop {
-        tokio::select! {
-            () = meeting.over.cancelled() => return End::Dropped,
-            received = socket.receive() => if matches!(received, Received::Gone) {
-                return End::Dropped;
-            },
-        }
     }
 }

@@ -1,17 +1,16 @@
 //! What the sockets of one stream share: who is connected, what each medium has been sent, and what was lost.
 //!
-//! The server's side of the rules is kept here and only here: one connection for each thing, no medium before its
-//! ready-ack, sound kept while its socket is down, and a deadline for whatever was lost. Socket tasks report in;
-//! the driver acts. Nothing awaits under the lock.
+//! The server's side of the rules is kept here and in [`super::connections`] only: one connection for each thing, no medium
+//! before its ready-ack, sound kept while its socket is down, and a deadline for whatever was lost. Socket tasks report
+//! in; the driver acts. Nothing awaits under the lock.
 
 use super::clock::Clock;
 use super::feed::{Feed, Made};
 use super::material::Material;
-use super::script::Target;
 use super::server::Server;
-use super::state::{Cause, Control, Controls, Link, State, Window, tell};
-use super::summary::{Loss, MeetingSummary};
-use super::{Duplicates, Progress, Settings};
+use super::state::{Control, State, Window, tell};
+use super::summary::MeetingSummary;
+use super::{Progress, Settings, mock, products};
 use crate::protocol::message::Medium;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -24,16 +23,13 @@ use tokio_util::task::TaskTracker;
 
 /// How much sound is kept for a socket that is not there.
 const SOUND_KEPT_MS: i64 = 60_000;
-/// A client that is back so soon is not told that it was gone: it would only come back again.
-const NOTICED: Duration = Duration::from_secs(1);
-const SIGNALING_WINDOW: Duration = Duration::from_secs(60);
-const MEDIA_WINDOW: Duration = Duration::from_secs(65);
+/// How long signaling is waited for.
+pub(super) const SIGNALING_WINDOW: Duration = Duration::from_secs(60);
+/// How long a medium is waited for.
+pub(super) const MEDIA_WINDOW: Duration = Duration::from_secs(65);
 
 /// The stop reason of a meeting that is over.
 pub(super) const MEETING_ENDED: i64 = 6;
-
-/// The reason given to a media handshake without signaling. Zoom's is not known.
-pub(super) const NO_SIGNALING: &str = "INVALID_RTMS_STREAM_ID: no signaling connection";
 
 /// One stream.
 pub(super) struct Meeting {
@@ -58,7 +54,7 @@ pub(super) struct Meeting {
     pub(super) changed: Notify,
     clock: OnceLock<Clock>,
     end_ms: AtomicI64,
-    generation: AtomicUsize,
+    pub(super) generation: AtomicUsize,
     bases: Vec<String>,
     state: Mutex<State>,
 }
@@ -71,10 +67,7 @@ impl Meeting {
         server: &Server,
         progress: &Progress,
     ) -> Arc<Self> {
-        // Base64 with the characters that break paths and URLs.
-        let mut id = *uuid::Uuid::new_v4().as_bytes();
-        id[..3].copy_from_slice(&[0x01, 0xbf, 0xbf]);
-        let meeting_id = base64_simd::STANDARD.encode_to_string(id);
+        let meeting_id = products::id(settings.product);
         let stagger = settings.stagger * index as u32;
         Self::stream(index, meeting_id, stagger, settings.stop_reason, settings, material, server.bases(), progress)
     }
@@ -97,7 +90,10 @@ impl Meeting {
         bases: Vec<String>,
         progress: &Progress,
     ) -> Arc<Self> {
-        let stream_id = uuid::Uuid::new_v4().simple().to_string();
+        let stream_id = match settings.mock {
+            true => format!("rtms_{}_001", uuid::Uuid::new_v4().simple()),
+            false => uuid::Uuid::new_v4().simple().to_string(),
+        };
         let summary = MeetingSummary {
             index,
             stream_id: stream_id.clone(),
@@ -160,7 +156,7 @@ impl Meeting {
         self.end_ms.fetch_min(ms, Ordering::Relaxed);
     }
 
-    fn window(&self, length: Duration, stop_reason: i64, loss: Option<usize>) -> Window {
+    pub(super) fn window(&self, length: Duration, stop_reason: i64, loss: Option<usize>) -> Window {
         let length = self.settings.reconnect_window.unwrap_or_else(|| self.clock().real(length));
         let lost = Instant::now();
         Window { lost, deadline: lost + length, stop_reason, loss }
@@ -180,7 +176,15 @@ impl Meeting {
     }
 
     pub(super) fn signaling_url(&self) -> String {
+        if self.settings.mock {
+            return mock::url(&self.bases[0], "");
+        }
         format!("{}/signaling/{}", self.base(), self.stream_id)
+    }
+
+    /// The address of the test server's socket for a medium.
+    pub(super) fn mock_url(&self, key: &str) -> String {
+        mock::url(&self.bases[0], key)
     }
 
     pub(super) fn media_urls(&self) -> Value {
@@ -192,191 +196,6 @@ impl Meeting {
         urls
     }
 
-    // Connections.
-
-    /// A signaling handshake with a good signature.
-    pub(super) fn connect_signaling(&self, controls: Controls, buffer_data: bool) -> Result<u64, (i64, &'static str)> {
-        let mut state = self.state();
-        if state.signaling.is_some() {
-            if self.settings.duplicates == Duplicates::Refuse {
-                return Err((8, "DUPLICATE_SIGNAL_REQUEST"));
-            }
-            self.drop_signaling(&mut state, Cause::Replaced, || Control::Close);
-        }
-        let id = state.new_id();
-        state.signaling = Some((id, controls));
-        state.buffer_data = buffer_data;
-        state.subscribed.clear();
-        // What is due at once has to go out; the rest is settled.
-        state.interrupted_at = state.interrupted_at.filter(|at| *at <= Instant::now());
-        state.summary.signaling_handshakes += 1;
-        let after_ms = self.clock().instant(0).elapsed().as_millis() as u64;
-        state.summary.signaling_after_ms.get_or_insert(after_ms);
-        state.back(None);
-        if state.summary.media_handshakes == 0 {
-            let window = self.window(MEDIA_WINDOW, 11, None);
-            state.windows.insert(None, window);
-        }
-        self.progress.meeting_note(&format!("meeting {}: signaling is up", self.index + 1));
-        Ok(id)
-    }
-
-    /// A media handshake with a good signature and good parameters.
-    pub(super) fn connect_media(
-        &self,
-        controls: Controls,
-        media: &[Medium],
-        unified: bool,
-        individual: bool,
-    ) -> Result<u64, (i64, &'static str)> {
-        let mut state = self.state();
-        if state.signaling.is_none() {
-            return Err((2, NO_SIGNALING));
-        }
-        let clashes = |link: &Link| link.unified || unified || link.media.iter().any(|m| media.contains(m));
-        if self.settings.duplicates == Duplicates::Refuse {
-            match state.media.iter().find(|link| clashes(link)) {
-                Some(link) if link.unified => return Err((15, "MEDIA_DATA_ALL_CONNECTION_EXIST")),
-                Some(_) => return Err((16, "DUPLICATE_MEDIA_DATA_CONNECTION")),
-                None => {}
-            }
-        }
-        let (replaced, kept) = state.media.drain(..).partition::<Vec<_>, _>(clashes);
-        state.media = kept;
-        for link in replaced {
-            self.drop_link(&mut state, link, Cause::Replaced, Control::Close);
-        }
-        let id = state.new_id();
-        state.media.push(Link { id, controls, media: media.to_vec(), unified, individual, ready: false });
-        state.summary.media_handshakes += 1;
-        Ok(id)
-    }
-
-    /// A ready-ack: every medium that has shaken hands may flow. `false` if none has.
-    pub(super) fn ready(&self) -> bool {
-        let mut guard = self.state();
-        let state = &mut *guard;
-        if state.media.is_empty() {
-            return false;
-        }
-        for link in state.media.iter_mut().filter(|link| !link.ready) {
-            link.ready = true;
-            tell(&link.controls, Control::Ready);
-        }
-        let ready: Vec<Medium> = state.media.iter().flat_map(|link| link.media.clone()).collect();
-        for medium in ready {
-            state.back(Some(medium));
-        }
-        if state.summary.media_after_ms.is_none() {
-            state.windows.remove(&None);
-            state.summary.media_after_ms = Some(self.clock().instant(0).elapsed().as_millis() as u64);
-            let first = json!({"event_type": 1, "timestamp": self.clock().epoch_ms});
-            state.send(json!({"msg_type": 6, "event": first}));
-        }
-        if !matches!(state.stream_state, 1 | 5) {
-            let paused = state.session_state == 3;
-            self.set_stream(state, if paused { 5 } else { 1 }, 0);
-        }
-        if state.session_state == 1 {
-            self.set_session(state, 2, None);
-        }
-        true
-    }
-
-    /// A socket's task ends. If nobody made it, its client is gone.
-    pub(super) fn left(&self, id: u64, cause: Cause, feeds: Vec<Feed>) {
-        let mut state = self.state();
-        for feed in feeds {
-            state.parked.insert(feed.medium, feed);
-        }
-        if state.signaling.as_ref().is_some_and(|(own, _)| *own == id) {
-            self.drop_signaling(&mut state, cause, || Control::Close);
-        } else if let Some(at) = state.media.iter().position(|link| link.id == id) {
-            let link = state.media.remove(at);
-            self.drop_link(&mut state, link, cause, Control::Close);
-            self.set_stream(&mut state, 2, 14);
-        }
-        drop(state);
-        self.changed.notify_one();
-    }
-
-    /// Closes what the script says; what is not connected cannot be cut.
-    pub(super) fn cut(&self, target: Target) {
-        let silently = self.settings.script.cut_silently;
-        let control = || if silently { Control::Drop } else { Control::Close };
-        let mut state = self.state();
-        match target {
-            Target::Signaling => self.drop_signaling(&mut state, Cause::Cut, control),
-            Target::AllMedia | Target::Medium(_) => {
-                let hit = |link: &Link| match target {
-                    Target::Medium(medium) => link.media.contains(&medium),
-                    _ => true,
-                };
-                let (cut, kept) = state.media.drain(..).partition::<Vec<_>, _>(hit);
-                state.media = kept;
-                let any = !cut.is_empty();
-                for link in cut {
-                    self.drop_link(&mut state, link, Cause::Cut, control());
-                }
-                if any {
-                    self.set_stream(&mut state, 2, 14);
-                }
-            }
-        }
-    }
-
-    /// Forgets every connection: they stay open but mute.
-    pub(super) fn interrupt(&self) {
-        self.drop_signaling(&mut self.state(), Cause::Interrupted, || Control::Mute);
-    }
-
-    /// The server dies; the next one has another address.
-    pub(super) fn fail_over(&self) {
-        self.generation.fetch_add(1, Ordering::Relaxed);
-        self.drop_signaling(&mut self.state(), Cause::Failover, || Control::Drop);
-    }
-
-    fn drop_signaling(&self, state: &mut State, cause: Cause, control: impl Fn() -> Control) {
-        if let Some((_, controls)) = state.signaling.take() {
-            tell(&controls, control());
-            self.lost(state, None, cause);
-            state.stream_state = 2;
-            state.interrupted_at = match cause {
-                Cause::Failover | Cause::Replaced => None,
-                Cause::Interrupted | Cause::KeepAlive => Some(Instant::now()),
-                Cause::Cut | Cause::Client | Cause::Signaling => Some(Instant::now() + NOTICED),
-            };
-        }
-        for link in std::mem::take(&mut state.media) {
-            let cause = if cause == Cause::Client { Cause::Signaling } else { cause };
-            self.drop_link(state, link, cause, control());
-        }
-    }
-
-    fn drop_link(&self, state: &mut State, link: Link, cause: Cause, control: Control) {
-        tell(&link.controls, control);
-        for medium in link.media {
-            self.lost(state, Some(medium), cause);
-            if state.signaling.is_some() && cause != Cause::Replaced {
-                state.send(json!({"msg_type": 6, "event": {
-                    "event_type": 7, "media_type": medium.bit(), "timestamp": self.clock().now(),
-                }}));
-            }
-        }
-    }
-
-    fn lost(&self, state: &mut State, medium: Option<Medium>, cause: Cause) {
-        let at_ms = self.clock().now();
-        state.summary.losses.push(Loss { medium, at_ms, cause: cause.as_str(), back_after_ms: None });
-        let length = if medium.is_some() { MEDIA_WINDOW } else { SIGNALING_WINDOW };
-        let loss = state.summary.losses.len() - 1;
-        let window = self.window(length, cause.stop_reason(medium), Some(loss));
-        state.windows.insert(medium, window);
-        let what = medium.map_or("signaling", Medium::as_str);
-        self.progress.meeting_note(&format!("meeting {}: {what} lost: {}", self.index + 1, cause.as_str()));
-        self.changed.notify_one();
-    }
-
     // Media.
 
     /// A connection begins to send a medium: says where the feed goes on, and counts what is lost for good.
@@ -385,7 +204,7 @@ impl Meeting {
         let mut state = self.state();
         let cursor = state.cursors.get(&feed.medium).copied();
         let from = cursor.unwrap_or(0);
-        let keeps = feed.medium == Medium::Audio && (cursor.is_some() || state.buffer_data);
+        let keeps = !self.settings.mock && feed.medium == Medium::Audio && (cursor.is_some() || state.buffer_data);
         let to = if keeps { from.max(now - SOUND_KEPT_MS) } else { from.max(now) };
         let missed = feed.count(from, to);
         feed.seek(to);

@@ -19,13 +19,17 @@
 
 mod args;
 mod clock;
+mod connections;
 mod driver;
+mod end;
 mod feed;
 mod frames;
 mod material;
 mod media;
 mod meeting;
+mod mock;
 mod params;
+mod products;
 mod progress;
 mod replay;
 mod rest;
@@ -40,6 +44,7 @@ mod text;
 mod webhooks;
 
 pub use args::{Args, command};
+pub use products::IdKey;
 pub use progress::Progress;
 pub use rest::Rest;
 pub use script::{Cut, Script, Size, Span, Target};
@@ -98,6 +103,8 @@ pub struct Webhooks {
     pub to: String,
     /// Put the ids into `payload.object`.
     pub nested: bool,
+    /// Use the other names of the events that are in circulation.
+    pub other_names: bool,
     /// Ask `endpoint.url_validation` first and check the answer.
     pub validate: bool,
     /// How long after the fact each is posted.
@@ -118,6 +125,7 @@ impl Default for Webhooks {
         Self {
             to: "http://127.0.0.1:3000/webhook".into(),
             nested: false,
+            other_names: false,
             validate: false,
             delay: Duration::ZERO,
             duplicates: 0,
@@ -166,6 +174,10 @@ pub struct Settings {
     pub advertise: Option<String>,
     /// The kind of session.
     pub product: Product,
+    /// Under which key handshakes have to give the id.
+    pub id_key: IdKey,
+    /// Behave as the test server that Zoom published in 2025.
+    pub mock: bool,
     /// How much media; a replayed journal has its own length, which this can only cut short.
     pub length: Option<Duration>,
     /// How many times faster than real time.
@@ -216,6 +228,8 @@ impl Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
             product: Product::Meeting,
+            id_key: IdKey::default(),
+            mock: false,
             length: None,
             speed: 1.0,
             meetings: 1,
@@ -356,6 +370,18 @@ fn check(settings: &Settings) -> Result<(), Error> {
     }
     if settings.quirks.clock_ppm.abs() > 100_000.0 {
         return wrong("--clock-ppm has to be within 100000");
+    }
+    let mock_can = settings.meetings == 1
+        && settings.product == Product::Meeting
+        && settings.rest.is_none()
+        && settings.advertise.is_none()
+        && settings.duplicates == Duplicates::Kick
+        && settings.script.failover_ms.is_empty()
+        && settings.script.interrupted_ms.is_empty();
+    if settings.mock && !mock_can {
+        return wrong(
+            "--mock is one meeting, with --duplicates kick and without --rest, --advertise, --failover and --interrupted",
+        );
     }
     if settings.keepalive.is_zero() {
         return wrong("--keepalive has to be above 0");

@@ -3,8 +3,7 @@
 
 use super::meeting::Meeting;
 use super::socket::{Received, Socket};
-use super::webhooks::id_key;
-use super::{Error, Progress, Settings, media, signaling};
+use super::{Error, Progress, Settings, media, mock, signaling};
 use crate::protocol::signature;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -39,6 +38,16 @@ impl Registry {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The test server has one stream, and paths without its id.
+    fn route_mock(&self, path: &str) -> Option<(Arc<Meeting>, Destination)> {
+        let destination = match path.trim_matches('/') {
+            "" | "signaling" => Destination::Mock,
+            key @ ("audio" | "video" | "transcript" | "all") => Destination::MockMedia(key.to_owned()),
+            _ => return None,
+        };
+        self.map().values().next().map(|meeting| (meeting.clone(), destination))
+    }
+
     fn route(&self, path: &str) -> Option<(Arc<Meeting>, Destination)> {
         let mut parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         let generation = match parts.first()?.strip_prefix("failover") {
@@ -62,6 +71,8 @@ impl Registry {
 enum Destination {
     Signaling,
     Media(String),
+    Mock,
+    MockMedia(String),
 }
 
 /// The listeners; dropping it stops accepting.
@@ -130,7 +141,8 @@ async fn connect(tcp: TcpStream, registry: Registry, settings: Arc<Settings>) {
     tcp.set_nodelay(true).ok();
     let mut route = None;
     let callback = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
-        route = registry.route(request.uri().path());
+        let path = request.uri().path();
+        route = if settings.mock { registry.route_mock(path) } else { registry.route(path) };
         if route.is_some() {
             return Ok(response);
         }
@@ -149,6 +161,8 @@ async fn connect(tcp: TcpStream, registry: Registry, settings: Arc<Settings>) {
         match destination {
             Destination::Signaling => signaling::serve(meeting, socket).await,
             Destination::Media(key) => media::serve(meeting, socket, key).await,
+            Destination::Mock => mock::serve(meeting, socket).await,
+            Destination::MockMedia(key) => media::serve_mock(meeting, socket, key).await,
         }
     };
     abandoned.run_until_cancelled(tasks.track_future(serving)).await;
@@ -190,7 +204,7 @@ pub(super) fn check_identity(meeting: &Meeting, request: &Value) -> Identity {
     if stream_id != meeting.stream_id {
         return Identity::Status(2, "INVALID_RTMS_STREAM_ID");
     }
-    let ids = [id_key(settings.product), "meeting_uuid"];
+    let ids = settings.id_key.keys(settings.product);
     let Some(id) = ids.iter().find_map(|key| request[key].as_str()) else {
         return Identity::Status(4, "INVALID_PAYLOAD: no id");
     };

@@ -1,24 +1,18 @@
 //! A signaling socket: the handshake, subscriptions, the ready-ack, queries, and what Zoom tells of its own accord.
 
+use super::end::{End, mute};
 use super::meeting::Meeting;
+use super::products;
 use super::server::{Identity, check_identity};
 use super::socket::{Gone, Received, Socket};
 use super::state::{Cause, Control};
 use super::text::{GUEST, GUEST_LEAVES_MS, PEOPLE, speaker};
+use crate::ids::Product;
 use crate::protocol::message::{Medium, msg_type};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
-
-/// The largest number of an event that can be subscribed to (Contact Center has the most).
-const LAST_EVENT: i64 = 29;
-
-enum End {
-    Closed,
-    Dropped,
-    Lost(Cause),
-}
 
 /// Serves one signaling socket to its end.
 pub(super) async fn serve(meeting: Arc<Meeting>, mut socket: Socket) {
@@ -54,18 +48,10 @@ pub(super) async fn serve(meeting: Arc<Meeting>, mut socket: Socket) {
         "reason": "", "media_server": {"server_urls": meeting.media_urls()},
     });
     let end = match socket.send(&answer).await {
-        Ok(()) => run(&meeting, &mut socket, &mut inbox).await.unwrap_or(End::Lost(Cause::Client)),
-        Err(Gone) => End::Lost(Cause::Client),
+        Ok(()) => run(&meeting, &mut socket, &mut inbox).await,
+        Err(gone) => Err(gone),
     };
-    let cause = match &end {
-        End::Lost(cause) => *cause,
-        _ => Cause::Cut,
-    };
-    meeting.left(id, cause, Vec::new());
-    match end {
-        End::Closed => socket.close().await,
-        End::Dropped | End::Lost(_) => socket.drop_silently().await,
-    }
+    End::of(end).leave(&meeting, id, socket, Vec::new()).await;
 }
 
 /// Checks a handshake; gives its `buffer_data`.
@@ -196,7 +182,7 @@ fn subscribe(meeting: &Meeting, message: &Value) -> Result<(), (i64, &'static st
         let number = event["event_type"].as_i64().ok_or((6, "INVALID_EVENT_TYPE"))?;
         let on = event["subscribe"].as_bool().ok_or((42, "INVALID_EVENT_SUBSCRIBE"))?;
         // 1 and 7 come by themselves; subscribing to them may disturb the app.
-        if !(2..=LAST_EVENT).contains(&number) || number == 7 {
+        if !(2..=products::last_event(meeting.settings.product)).contains(&number) || number == 7 {
             return Err((6, "INVALID_EVENT_TYPE"));
         }
         changes.push((number, on));
@@ -215,6 +201,10 @@ fn subscribe(meeting: &Meeting, message: &Value) -> Result<(), (i64, &'static st
 fn present(meeting: &Meeting, event_type: i64) {
     if meeting.material.replay.is_some() {
         return;
+    }
+    if meeting.settings.product == Product::ContactCenter {
+        let now = meeting.clock().now();
+        return products::parties(event_type, now).into_iter().for_each(|event| meeting.event(event));
     }
     let position = meeting.clock().position();
     let timestamp = meeting.clock().now();
@@ -237,17 +227,5 @@ fn present(meeting: &Meeting, event_type: i64) {
             meeting.event(json!({"event_type": 8, "timestamp": timestamp, "participants": people}));
         }
         _ => {}
-    }
-}
-
-/// Reads and says nothing until the client or the meeting ends.
-async fn mute(meeting: &Meeting, socket: &mut Socket) -> End {
-    loop {
-        tokio::select! {
-            () = meeting.over.cancelled() => return End::Dropped,
-            received = socket.receive() => if matches!(received, Received::Gone) {
-                return End::Dropped;
-            },
-        }
     }
 }

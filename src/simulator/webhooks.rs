@@ -1,6 +1,7 @@
 //! Signs and posts webhooks, and says what is wrong when the recorder does not take them.
 
 use super::meeting::Meeting;
+use super::products::{event_name, id_key};
 use super::summary::WebhookAnswer;
 use super::{Error, Progress, Settings};
 use crate::ids::Product;
@@ -107,17 +108,19 @@ impl Hooks {
         let timestamp = chrono::Utc::now().timestamp().to_string();
         let tracking = uuid::Uuid::new_v4().simple().to_string().to_uppercase();
         let began = Instant::now();
-        let sent = self
+        let mut request = self
             .client
             .post(&self.settings.webhooks.to)
             .header("content-type", "application/json; charset=utf-8")
-            .header("x-zm-signature", signature::webhook(&credentials.secret_token, &timestamp, body.as_bytes()))
-            .header("x-zm-request-timestamp", timestamp)
-            .header("x-zm-trackingid", format!("v=2.0;clid=sim01;rid=WEB_{tracking}"))
-            .header("clientid", &credentials.client_id)
-            .body(body.to_owned())
-            .send()
-            .await;
+            .body(body.to_owned());
+        if !self.settings.mock {
+            request = request
+                .header("x-zm-signature", signature::webhook(&credentials.secret_token, &timestamp, body.as_bytes()))
+                .header("x-zm-request-timestamp", timestamp)
+                .header("x-zm-trackingid", format!("v=2.0;clid=sim01;rid=WEB_{tracking}"))
+                .header("clientid", &credentials.client_id);
+        }
+        let sent = request.send().await;
         let (status, text, error) = match sent {
             Ok(response) => {
                 let status = response.status();
@@ -171,34 +174,6 @@ fn failure(error: &reqwest::Error) -> String {
     format!("could not be asked: {text}")
 }
 
-/// An event's name for a product.
-pub(super) fn event_name(product: Product, kind: Kind) -> String {
-    let prefix = match product {
-        Product::ContactCenter => "contact_center.voice_rtms",
-        Product::Meeting => "meeting.rtms",
-        Product::Webinar => "webinar.rtms",
-        Product::Session => "session.rtms",
-        Product::Phone => "phone.rtms",
-    };
-    let suffix = match kind {
-        Kind::Started => "started",
-        Kind::Stopped => "stopped",
-        Kind::Interrupted => "interrupted",
-    };
-    format!("{prefix}_{suffix}")
-}
-
-/// The key of the id in payloads and handshakes.
-pub(super) fn id_key(product: Product) -> &'static str {
-    match product {
-        Product::Meeting => "meeting_uuid",
-        Product::Webinar => "webinar_uuid",
-        Product::Session => "session_id",
-        Product::ContactCenter => "engagement_id",
-        Product::Phone => "call_id",
-    }
-}
-
 /// An event of a meeting as JSON text.
 pub(super) fn body(meeting: &Meeting, kind: Kind, event_ts: i64, stop_reason: i64) -> String {
     let settings = &meeting.settings;
@@ -214,6 +189,8 @@ pub(super) fn body(meeting: &Meeting, kind: Kind, event_ts: i64, stop_reason: i6
             ids["server_urls"] = meeting.signaling_url().into();
             if matches!(settings.product, Product::Meeting | Product::Webinar) {
                 ids["operator_id"] = "opSimulator1".into();
+            }
+            if matches!(settings.product, Product::Meeting | Product::Webinar) && !settings.mock {
                 ids["meeting_id"] = meeting.number().into();
                 ids["is_original_host"] = true.into();
             }
@@ -224,10 +201,10 @@ pub(super) fn body(meeting: &Meeting, kind: Kind, event_ts: i64, stop_reason: i6
     let payload = if settings.webhooks.nested {
         json!({"account_id": ACCOUNT, "object": ids})
     } else {
-        if kind == Kind::Started {
+        if kind == Kind::Started && !settings.mock {
             ids["account_id"] = ACCOUNT.into();
         }
         ids
     };
-    json!({"event": event_name(settings.product, kind), "event_ts": event_ts, "payload": payload}).to_string()
+    json!({"event": event_name(settings.product, kind, settings.webhooks.other_names), "event_ts": event_ts, "payload": payload}).to_string()
 }

@@ -3,6 +3,8 @@
 //! It decodes nothing; H.264 is looked into by [`super::h264`].
 
 use crate::media::PictureCodec;
+use bytes::Bytes;
+use memchr::memmem;
 
 /// Width and height of a picture, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +32,22 @@ pub fn sniff(data: &[u8]) -> Option<PictureCodec> {
         [0, 0, 1, ..] | [0, 0, 0, 1, ..] => Some(PictureCodec::H264),
         _ => None,
     }
+}
+
+/// Cuts apart images of one kind that stand one behind another, as a test server of Zoom's sends them. Not empty.
+pub fn split(mut data: Bytes) -> Vec<Bytes> {
+    // Where one ends and the next begins. In the image data of a JPEG, FF is followed by something else.
+    let border: (&[u8], usize) = match sniff(&data) {
+        Some(PictureCodec::Jpg) => (&[0xff, 0xd9, 0xff, 0xd8, 0xff], 2),
+        Some(PictureCodec::Png) => (&[b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x82, 0x89, b'P', b'N', b'G'], 8),
+        _ => return vec![data],
+    };
+    let mut images = Vec::new();
+    while let Some(found) = memmem::find(&data, border.0) {
+        images.push(data.split_to(found + border.1));
+    }
+    images.push(data);
+    images
 }
 
 /// The size of a JPEG or PNG; `None` if it is neither or does not say.
@@ -110,6 +128,18 @@ mod tests {
         assert_eq!(size(&png(0, 720)), None);
         assert_eq!(size(&jpeg(1280, 720)[..16]), None);
         assert_eq!(size(&[0xff, 0xd8, 0xff, 0xda, 0, 0]), None);
+    }
+
+    #[test]
+    fn images_one_behind_another_are_cut_apart() {
+        let whole = |image: Vec<u8>| [image, vec![1, 2, 0xff, 0, 0xff, 0xd9]].concat();
+        let (a, b) = (whole(jpeg(64, 48)), whole(jpeg(32, 24)));
+        let three = Bytes::from([a.as_slice(), &b, &a].concat());
+        assert_eq!(split(three), [a.clone(), b, a.clone()]);
+        assert_eq!(split(Bytes::from(a.clone())), [a]);
+        let png = [png(8, 8).as_slice(), &[0, 0, 0, 0], b"IEND", &[0xae, 0x42, 0x60, 0x82]].concat();
+        assert_eq!(split(Bytes::from(png.repeat(2))), [png.clone(), png]);
+        assert_eq!(split(Bytes::new()), [Bytes::new()]);
     }
 
     #[test]

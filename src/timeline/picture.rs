@@ -276,6 +276,7 @@ impl Track {
 
     /// The connection was lost here: what follows may lack what it refers to.
     pub fn connection_lost(&mut self, out: &mut Vec<Frame>) {
+        self.units.lose_rest();
         self.flush(out);
         self.chain = Chain::Broken;
         self.connection = Connection::Broken;

@@ -4,7 +4,10 @@
 //! messages, and splits messages that hold several. A unit is complete when the next begins, so the last one is always
 //! held back until [`Units::flush`].
 //!
-//! A message continues the unit before it if both have the same time and it begins in the middle of a NAL unit (no start
+//! A test server of Zoom's reads a file in blocks, and each message holds whatever the block does. Such pieces are known by their
+//! size, and put together again; each picture gets the time of the piece that it begins in.
+//!
+//! Else a message continues the unit before it if both have the same time and it begins in the middle of a NAL unit (no start
 //! code), or with a slice that does not begin a picture, or if nothing but parameter sets came so far. Within a
 //! message a picture begins with its first slice or with what must stand before that (7.4.1.2.3 of H.264). Two fields of
 //! one frame would be taken for two pictures; Zoom sends frames.
@@ -17,6 +20,10 @@ use bytes::{Bytes, BytesMut};
 #[derive(Debug, Default)]
 pub(super) struct Units {
     pending: Option<(Pts, Bytes)>,
+    /// How large the last message was.
+    last_bytes: usize,
+    /// Whether a piece of a file has been put onto another.
+    in_pieces: bool,
     joined: u64,
     split: u64,
 }
@@ -24,6 +31,13 @@ pub(super) struct Units {
 impl Units {
     /// Takes the next message and appends the units that are complete now.
     pub(super) fn push(&mut self, pts: Pts, data: Bytes, out: &mut Vec<(Pts, Bytes)>) {
+        let block = std::mem::replace(&mut self.last_bytes, data.len());
+        if let Some((since, begun)) = self.pending.take_if(|(since, begun)| is_piece(block, *since, begun, pts, &data))
+        {
+            self.joined += 1;
+            self.in_pieces = true;
+            return self.continue_with(pts, since, join(&begun, &data), out);
+        }
         let Starts { mut first, pictures } = starts(&data);
         let mut rest = data;
         let mut cut = 0;
@@ -35,6 +49,26 @@ impl Units {
             first = First::Unit;
         }
         self.take(pts, rest, first, out);
+    }
+
+    /// Takes a unit that a piece of time `pts` was put onto: what begins after its first picture begins in that piece.
+    fn continue_with(&mut self, pts: Pts, since: Pts, whole: Bytes, out: &mut Vec<(Pts, Bytes)>) {
+        let mut rest = whole;
+        let mut cut = 0;
+        let mut begins = since;
+        for start in starts(&rest).pictures {
+            out.push((begins, rest.split_to(start - cut)));
+            cut = start;
+            begins = pts;
+        }
+        self.pending = Some((begins, rest));
+    }
+
+    /// The connection was lost: the rest of a picture that comes in pieces will not come, and what came of it is no picture.
+    pub(super) fn lose_rest(&mut self) {
+        if self.in_pieces {
+            self.pending = None;
+        }
     }
 
     /// Hands over the unit held back: nothing can continue it.
@@ -56,10 +90,7 @@ impl Units {
         match self.pending.take() {
             Some((since, begun)) if since == pts && (first == First::Continuation || !has_slice(&begun)) => {
                 self.joined += 1;
-                let mut whole = BytesMut::with_capacity(begun.len() + part.len());
-                whole.extend_from_slice(&begun);
-                whole.extend_from_slice(&part);
-                self.pending = Some((since, whole.freeze()));
+                self.pending = Some((since, join(&begun, &part)));
             }
             begun => {
                 out.extend(begun);
@@ -67,6 +98,27 @@ impl Units {
             }
         }
     }
+}
+
+/// The least that a file is read in.
+const BLOCK_BYTES: usize = 1024;
+/// A picture's pieces come within this time, and make up no more than this.
+const PIECES_MS: i64 = 1000;
+const PIECES_BYTES: usize = 4 << 20;
+
+/// Whether `data` goes on in the middle of what a message of `block` bytes ended with, as pieces of a file do: all but the last
+/// are of one size. Messages of one time have rules of their own.
+fn is_piece(block: usize, since: Pts, begun: &Bytes, pts: Pts, data: &[u8]) -> bool {
+    let in_time = (1..=PIECES_MS).contains(&pts.0.saturating_sub(since.0)) && begun.len() <= PIECES_BYTES;
+    let in_blocks = block >= BLOCK_BYTES && block.is_multiple_of(BLOCK_BYTES) && data.len() <= block;
+    in_time && in_blocks && !matches!(data, [0, 0, 1, ..] | [0, 0, 0, 1, ..])
+}
+
+fn join(begun: &[u8], rest: &[u8]) -> Bytes {
+    let mut whole = BytesMut::with_capacity(begun.len() + rest.len());
+    whole.extend_from_slice(begun);
+    whole.extend_from_slice(rest);
+    whole.freeze()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +230,30 @@ mod tests {
             let expected = [(0, key.to_vec()), (0, next.to_vec()), (0, key.to_vec())];
             assert_eq!(units(&[(0, &key[..cut]), (0, &second)]), expected);
         }
+    }
+
+    #[test]
+    fn pieces_of_a_file_are_put_together_again() {
+        let file = include_bytes!("../../fixtures/h264/high-1920x1080.h264");
+        let is_picture = |nal: &Nal<'_>| is_slice(nal) && nal.begins_picture();
+        let pictures = nals(file).filter(is_picture).count();
+        let pieces: Vec<(i64, &[u8])> = file.chunks(1024).zip(0..).map(|(piece, n)| (n * 100, piece)).collect();
+        assert!(pieces.len() > 3, "it is large enough to be cut");
+        let units = units(&pieces);
+        assert_eq!(units.iter().flat_map(|(_, data)| data.clone()).collect::<Vec<u8>>(), file);
+        for (pts, unit) in &units {
+            assert_eq!(nals(unit).filter(is_picture).count(), 1, "at {pts}");
+        }
+        assert_eq!(units.len(), pictures);
+        assert!(units.windows(2).all(|pair| pair[0].0 <= pair[1].0));
+
+        let mut cut = Units::default();
+        let mut out = Vec::new();
+        for (pts, piece) in &pieces[..3] {
+            cut.push(Pts(*pts), Bytes::copy_from_slice(piece), &mut out);
+        }
+        cut.lose_rest();
+        assert_eq!(cut.flush(), None, "half a picture is none");
     }
 
     #[test]

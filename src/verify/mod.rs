@@ -22,7 +22,7 @@ pub use report::{Report, Summary};
 
 use crate::config::Mistakes;
 use crate::ffmpeg::{self, Ffmpeg};
-use crate::output::Template;
+use crate::output::{Folder, Template};
 use crate::store::walk::{Order, Walk};
 use crate::store::{self, Store};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -102,8 +102,8 @@ impl Error {
 /// [`Error`]; findings are none.
 pub async fn command(args: Args, env: &dyn Fn(&str) -> Option<String>) -> Result<Summary, Error> {
     let template = crate::config::key_template(env)?;
-    let folders = folders(&template, args.folders)?;
     let store = Store::open_existing(&crate::config::storage_url(env), env).map_err(Error::Settings)?;
+    let folders = folders(&template, &store.locate(""), args.folders)?;
     let ffmpeg = Ffmpeg::new(ffmpeg::Settings::default());
     if args.deep {
         ffmpeg.check().await.map_err(Error::Ffmpeg)?;
@@ -150,10 +150,10 @@ async fn run(
 }
 
 /// What was asked for, in order and without what lies in another one.
-fn folders(template: &Template, asked: Vec<String>) -> Result<Vec<String>, Error> {
+fn folders(template: &Template, place: &str, asked: Vec<String>) -> Result<Vec<String>, Error> {
     let mut folders = Vec::new();
     for folder in asked {
-        let path = folder.strip_suffix("/manifest.json").unwrap_or(&folder).trim_end_matches('/');
+        let path = Folder::meant(&folder, place);
         if path.is_empty() || template.depth_of(path).is_none_or(|depth| depth > template.depth()) {
             return Err(Error::Folder { folder, template: template.clone() });
         }
@@ -173,21 +173,28 @@ mod tests {
     use super::*;
 
     fn asked(asked: &[&str]) -> Result<Vec<String>, Error> {
-        folders(&Template::default(), asked.iter().map(|folder| (*folder).to_owned()).collect())
+        folders(&Template::default(), "s3://bucket/team/", asked.iter().map(|folder| (*folder).to_owned()).collect())
     }
 
     #[test]
     fn folders_are_taken_once_and_in_order() {
         assert_eq!(asked(&[]).unwrap(), [""]);
         assert_eq!(
-            asked(&["2026/12/", "2026/11/20/a", "2026/11/20", "2025/01/02/b/manifest.json", "2026/12"]).unwrap(),
+            asked(&[
+                "2026/12/",
+                "s3://bucket/team/2026/11/20/a",
+                "2026/11/20",
+                "2025/01/02/b/manifest.json",
+                "2026/12"
+            ])
+            .unwrap(),
             ["2025/01/02/b", "2026/11/20", "2026/12"]
         );
     }
 
     #[test]
     fn what_can_be_no_folder_is_refused() {
-        for folder in ["", "/", "..", "2026/../2025", "2026/1", "2026/11/20/a/b", "s3://bucket/2026", "/2026"] {
+        for folder in ["", "/", "..", "2026/../2025", "2026/1", "2026/11/20/a/b", "s3://bucket/2026"] {
             let refused = asked(&["2026", folder]).unwrap_err();
             assert!(refused.is_wrong_settings(), "{refused}");
         }

@@ -1,4 +1,5 @@
-//! A directory as a static web site: what a bucket is with static hosting.
+//! A directory as a static web site: what a bucket is with static hosting. A page in it may post what it has found.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::{TcpListener, TcpStream};
@@ -6,27 +7,32 @@ use std::path::{Path, PathBuf};
 
 /// Serves a directory for as long as the process runs, and returns its address, without a slash at the end.
 pub(crate) fn host(directory: &Path) -> String {
+    host_and_hear(directory, |_| {})
+}
+
+/// The same; what is posted to it, wherever, is handed to `hear`.
+pub(crate) fn host_and_hear(directory: &Path, hear: impl Fn(Vec<u8>) + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
     let directory = directory.to_owned();
     std::thread::spawn(move || {
         for socket in listener.incoming().map_while(Result::ok) {
-            let directory = directory.clone();
+            let (directory, hear) = (directory.clone(), hear.clone());
             // A browser that closes a connection is no failure.
-            std::thread::spawn(move || serve(socket, &directory).ok());
+            std::thread::spawn(move || serve(socket, &directory, &hear).ok());
         }
     });
     address
 }
 
-fn serve(mut socket: TcpStream, directory: &Path) -> std::io::Result<()> {
+fn serve(mut socket: TcpStream, directory: &Path, hear: &dyn Fn(Vec<u8>)) -> std::io::Result<()> {
     let mut reader = BufReader::new(socket.try_clone()?);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
             return Ok(());
         }
-        let mut range = None;
+        let (mut range, mut posted) = (None, 0);
         loop {
             let mut header = String::new();
             reader.read_line(&mut header)?;
@@ -35,6 +41,14 @@ fn serve(mut socket: TcpStream, directory: &Path) -> std::io::Result<()> {
                 break;
             }
             range = header.strip_prefix("range: bytes=").map(str::to_owned).or(range);
+            posted = header.strip_prefix("content-length: ").and_then(|n| n.parse().ok()).unwrap_or(posted);
+        }
+        if line.starts_with("POST ") {
+            let mut body = vec![0; posted];
+            reader.read_exact(&mut body)?;
+            hear(body);
+            write!(socket, "HTTP/1.1 204 No Content\r\n\r\n")?;
+            continue;
         }
         let path = file(directory, line.split(' ').nth(1).unwrap_or_default());
         let Ok(mut file) = std::fs::File::open(&path) else {

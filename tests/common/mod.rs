@@ -22,8 +22,10 @@ use rtms_recorder::simulator::{self, Credentials, MeetingSummary, Progress, Size
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -81,6 +83,19 @@ impl Home {
 
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.env.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Puts a script before ffmpeg: what it does comes first, and `$REAL` is the real one, which runs in its place at the end.
+    pub(crate) fn wrap_ffmpeg(&mut self, script: &str) {
+        let bin = self.path("bin");
+        std::fs::create_dir(&bin).expect("a directory");
+        let path = std::env::var("PATH").expect("a PATH");
+        let real = std::env::split_paths(&path).map(|dir| dir.join("ffmpeg")).find(|file| file.exists());
+        let real = real.expect("ffmpeg is installed");
+        let script = format!("#!/bin/sh\nREAL={}\n{script}\nexec $REAL \"$@\"\n", real.display());
+        std::fs::write(bin.join("ffmpeg"), script).expect("a file");
+        std::fs::set_permissions(bin.join("ffmpeg"), Permissions::from_mode(0o755)).expect("a file of ours");
+        self.set("PATH", &format!("{}:{path}", bin.display()));
     }
 
     pub(crate) fn unset(&mut self, name: &str) {
@@ -396,13 +411,13 @@ impl Bucket {
     }
 
     pub(crate) async fn read(&self, key: &str) -> Vec<u8> {
-        let key = Key::from(format!("{}{key}", self.prefix));
+        let key = Key::parse(format!("{}{key}", self.prefix)).expect("a key");
         let found = self.store.get(&key).await.unwrap_or_else(|err| panic!("{key}: {err}"));
         found.bytes().await.expect("the object").to_vec()
     }
 
     pub(crate) async fn content_type(&self, key: &str) -> Option<String> {
-        let key = Key::from(format!("{}{key}", self.prefix));
+        let key = Key::parse(format!("{}{key}", self.prefix)).expect("a key");
         let found = self.store.get(&key).await.expect("the object");
         found.attributes.get(&Attribute::ContentType).map(|value| value.as_ref().to_owned())
     }

@@ -15,8 +15,8 @@ const FILES = {
 const own = (table, key) => Object.hasOwn(table, key) ? table[key] : undefined;
 
 function missing() {
-  const sums = new Map();
-  for (const gap of list(recording.gaps)) {
+  const sums = new Map(), everybodys = gap => gap.cause !== "not_sent" || !String(gap.track).startsWith("audio/");
+  for (const gap of list(recording.gaps).filter(everybodys)) {
     const key = `${gap.track}\n${gap.cause}`;
     if (!sums.has(key)) sums.set(key, { ...gap, ms: 0, at: [] });
     sums.get(key).ms += gap.end_ms - gap.start_ms;
@@ -36,6 +36,8 @@ function missing() {
   box.append(el("p", {}, recording.complete ? "Everything that Zoom sent is here." : "Not everything that Zoom sent is here."));
   if (list(recording.incomplete_because).length) box.append(el("ul", {}, ...recording.incomplete_because.map(why => el("li", { dir: "auto" }, why.slice(0, 1000)))));
   if (all.length) box.append(el("p", { class: "note" }, "Filled with silence, black, or the last picture:"), el("ul", {}, ...all.map(item)));
+  // Nobody speaks all the time.
+  if (!list(recording.gaps).every(everybodys)) box.append(el("p", { class: "note" }, "The sound of each participant is silent where Zoom sent nothing of them."));
   for (const note of list(recording.notes)) box.append(el("p", { class: "note" }, note));
 }
 
@@ -59,6 +61,10 @@ function about() {
     $("files").append(el("li", {}, el("a", { href: one.href, download: one.name.split("/").pop(), rel: "noopener noreferrer", class: "name", title: one.name }, what),
       el("span", { class: "time" }, one.size_bytes === undefined ? "" : length + bytes(one.size_bytes))));
   }
+  const neighbour = which => {
+    const one = recording[which];
+    return one && (data.neighbours[which] ? el("a", { href: data.neighbours[which], title: "There once that recording is published" }, one.folder) : one.folder);
+  };
   const row = (name, value) => value ? $("details").append(el("dt", {}, name), el("dd", { dir: "auto" }, value)) : null;
   row("What", own(PRODUCTS, recording.product) || recording.product);
   row("Number", recording.meeting_id);
@@ -67,7 +73,8 @@ function about() {
   row("Ended", recording.ended_at ? day(recording.ended_at) : "not known");
   row("Why it ended", recording.stop_reason && recording.stop_reason.meaning);
   row("Stream", recording.stream_id);
-  row("Goes on from", recording.continues && recording.continues.folder);
+  row("Goes on from", neighbour("continues"));
+  row("Goes on in", neighbour("continued_by"));
   row("Made by", recording.recorder && `${recording.recorder.name} ${recording.recorder.version}`);
   if (data.links_until) row("Links work until", day(data.links_until));
 }

@@ -17,6 +17,9 @@ function el(tag, properties, ...children) {
   return element;
 }
 
+/** A name without what turns the direction of writing around: in a name it would turn what stands beside it. */
+const plain = name => String(name).replace(/[\u202a-\u202e\u2066-\u2069]/g, "");
+
 /** 0:05, 12:34 or 1:02:03; what is before zero has a minus. */
 function clock(ms) {
   const s = Math.floor(Math.abs(ms) / 1000), two = n => String(n).padStart(2, "0");

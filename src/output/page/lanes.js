@@ -3,7 +3,7 @@ const LANES = 8;
 const names = new Map();
 for (const person of list(data.people.participants)) names.set(person.user_id, person.user_name || person.user_id);
 
-const nameOf = (id, name) => name || names.get(id) || id || "somebody";
+const nameOf = (id, name) => plain(name || names.get(id) || id || "somebody");
 const colours = new Map();
 /** The colour of a person, the same in all places. Neighbours in the list differ most. */
 function colour(id) {
@@ -57,6 +57,8 @@ function lanes() {
     box.append(made);
   });
   if (lost.length) box.append(lane("Missing", lost));
+  // Without a length nothing has a place on it.
+  if (!recording.duration_ms) box.replaceChildren();
   if (!box.children.length) return;
   if (rest.length) {
     $("more-lanes").hidden = false;
@@ -89,7 +91,8 @@ function speaking() {
 
 /** What happened, in order: `{ at_ms, text, id }`. */
 const happened = (() => {
-  const all = [], end = recording.duration_ms;
+  // Without media there is no end that anything could be behind.
+  const all = [], end = recording.duration_ms || Infinity;
   // Isolated, so that names that read from right to left leave the words around them in place.
   const called = (id, name) => `\u2068${nameOf(id, name).slice(0, 80)}\u2069`;
   const add = (at_ms, text, id) => { if (at_ms <= end + 1000) all.push({ at_ms, text, id }); };

@@ -12,7 +12,7 @@ let shown = AT_ONCE;
 function item(one, wanted) {
   const time = isNaN(one.at) ? "" : one.at.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
   const more = one.more_people ? ` and ${one.more_people} more` : "";
-  const people = one.deleted ? "Deleted" : one.unreadable ? "The manifest cannot be read" : list(one.people).map(name => `\u2068${name}\u2069`).join(", ") + more;
+  const people = one.deleted ? "Deleted" : one.unreadable ? "The manifest cannot be read" : list(one.people).map(name => `\u2068${plain(name)}\u2069`).join(", ") + more;
   const tags = el("span", { class: "tags" }, ...list(one.has).map(what => el("span", {}, what)));
   if (one.incomplete) tags.append(el("span", { class: "chip warn" }, "incomplete"));
   const parts = [el("span", { class: "time" }, time), el("span", { class: "time length" }, one.deleted || one.unreadable ? "" : clock(one.duration_ms)),

@@ -96,7 +96,7 @@ function player() {
   }
   const any = Boolean(main.getAttribute("src"));
   $("nothing").hidden = any;
-  $("controls").hidden = !any;
+  $("controls").hidden = $("keys").hidden = !any;
   $("sound-pane").hidden = main !== $("sound") || !any;
   stage.classList.toggle("sounds", main === $("sound") || !any);
   if (file("poster.jpg") && main !== $("sound")) main.poster = file("poster.jpg").href;

@@ -6,8 +6,10 @@ use sha2::{Digest, Sha256};
 /// The fixed parts of a page.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::output) struct Shell {
-    /// With `{{title}}`, `{{csp}}`, `{{style}}`, `{{data}}` and `{{script}}`.
-    pub(in crate::output) template: &'static str,
+    /// Says what made the page.
+    pub(in crate::output) kind: &'static str,
+    /// What stands in the `body` before the data.
+    pub(in crate::output) body: &'static str,
     pub(in crate::output) script: &'static str,
     pub(in crate::output) style: &'static str,
 }
@@ -17,14 +19,17 @@ impl Shell {
     pub(in crate::output) fn fill(&self, title: &str, json: &str, origins: &[String]) -> Vec<u8> {
         let policy = self.policy(origins);
         let (title, json) = (escape(title), hide(json));
-        let mut page = String::with_capacity(self.template.len() + self.script.len() + self.style.len() + json.len());
-        let mut rest = self.template;
+        let mut rest = include_str!("shell.html");
+        let fixed = rest.len() + self.body.len() + self.script.len() + self.style.len();
+        let mut page = String::with_capacity(fixed + json.len());
         // In one go: what is put in is not looked at again.
         while let Some((before, after)) = rest.split_once("{{") {
             let (name, after) = after.split_once("}}").expect("the template is ours");
             page.push_str(before);
             page.push_str(match name {
+                "kind" => self.kind,
                 "title" => &title,
+                "body" => self.body,
                 "csp" => &policy,
                 "style" => self.style,
                 "script" => self.script,

@@ -24,7 +24,7 @@ function transcript() {
     last = cue.user_id || name;
     const text = el("p", { dir: "auto", lang: cue.language });
     const element = row(cue.start_ms, cue.at, same ? null : who(cue.user_id, name), text);
-    return { element, at_ms: cue.start_ms, end_ms: cue.end_ms, text: `${name}\n${cue.text}`, draw: wanted => text.replaceChildren(...marked(String(cue.text), wanted)), cue, name };
+    return { element, at_ms: cue.start_ms, end_ms: cue.end_ms, text: `${name}\n${cue.text}`, draw: wanted => text.replaceChildren(...marked(plain(cue.text), wanted)), cue, name };
   });
   return { id: "transcript", title: "Transcript", rows, notes: losses(said, "said"), empty: "Nothing was said, as far as Zoom's transcript tells." };
 }
@@ -44,36 +44,43 @@ function chat() {
   const rows = all.map(one => {
     const name = person(one.sender), text = el("p", { dir: "auto" });
     const kind = one.session && one.session.type;
-    const to = one.receiver ? `to ${person(one.receiver)}` : { group: "to a group", hosts_and_panelists: "to the hosts and panelists", other: "to some" }[kind];
-    const answered = one.parent_message_id && byId.get(one.parent_message_id);
+    const to = { individual: `to ${person(one.receiver)}`, individual_and_hosts: `to ${person(one.receiver)} and the hosts and panelists`,
+      group: "to a group", hosts_and_panelists: "to the hosts and panelists", other: "to some" }[kind] || (one.receiver && kind !== "everyone" ? `to ${person(one.receiver)}` : null);
+    const answered = one.parent_message_id && (byId.get(one.parent_message_id) || {});
     const remarks = [one.deleted_at ? "deleted" : one.edited_at ? "edited" : "", ...list(one.files).map(file => file.deleted ? "file (deleted)"
-      : `file: ${file.file_name || "without a name"}${file.file_size ? `, ${bytes(file.file_size)}` : ""} (not delivered by Zoom)`)].filter(Boolean);
-    const reactions = list(one.reactions).map(reaction => `${reaction.emoji} ${person(reaction.by)}`).join("   ");
+      : `file: ${plain(file.file_name || "without a name")}${file.file_size ? `, ${bytes(file.file_size)}` : ""} (not delivered by Zoom)`)].filter(Boolean);
+    const reactions = list(one.reactions).map(reaction => `${plain(reaction.emoji)} ${person(reaction)}`).join("   ");
     const element = row(one.at_ms, one.at, who(one.sender && one.sender.user_id, name),
       to ? el("div", { class: "note", dir: "auto" }, to) : null,
-      answered ? el("div", { class: "quote", dir: "auto" }, `${person(answered.sender)}: ${answered.text || "(deleted)"}`) : null,
+      answered ? el("div", { class: "quote", dir: "auto" }, answered.at ? `${person(answered.sender)}: ${answered.deleted_at ? "(deleted)" : plain(answered.text)}` : "Answers a message that is not here") : null,
       one.text ? text : null,
       ...remarks.map(remark => el("div", { class: "note", dir: "auto" }, remark)),
       reactions ? el("div", { class: "note", dir: "auto" }, reactions) : null);
-    return { element, at_ms: one.at_ms, text: [name, one.text, ...remarks].join("\n"), draw: wanted => text.replaceChildren(...marked(String(one.text || ""), wanted)) };
+    return { element, at_ms: one.at_ms, text: [name, one.text, ...remarks].join("\n"), draw: wanted => text.replaceChildren(...marked(plain(one.text || ""), wanted)) };
   });
   return { id: "chat", title: "Chat", rows, notes: losses(written, "written"), empty: "Nothing was written." };
 }
 
 function people() {
-  const spoken = new Map();
+  const spoken = new Map(), filmed = new Map();
   for (const turn of list(data.people.speakers)) spoken.set(turn.user_id, (spoken.get(turn.user_id) || 0) + turn.end_ms - turn.start_ms);
-  const rows = list(data.people.participants).map(person => {
-    const name = nameOf(person.user_id, person.user_name), note = el("div", { class: "note" });
-    list(person.present).forEach((stay, index) => {
-      const go = at => el("button", { type: "button", onclick: () => seek(Math.max(at, 0) / 1000) }, clock(at));
-      const from = typeof stay.start_ms === "number" ? go(stay.start_ms) : "before the start";
-      note.append(index ? ", " : "there from ", from, " to ", stay.until ? go(stay.end_ms) : "the end");
+  for (const on of list(data.people.cameras)) filmed.set(on.user_id, [...filmed.get(on.user_id) || [], on]);
+  const go = at => el("button", { type: "button", onclick: () => seek(Math.max(at, 0) / 1000) }, clock(at));
+  /** From when to when, with no more than can be taken in. */
+  const spans = (what, all) => {
+    const note = el("div", { class: "note" });
+    all.slice(0, 12).forEach((one, index) => {
+      note.append(index ? ", " : what, typeof one.start_ms === "number" ? go(one.start_ms) : "before the start", " to ", one.until ? go(one.end_ms) : "the end");
     });
-    const ms = spoken.get(person.user_id);
+    if (all.length > 12) note.append(` and ${all.length - 12} more times`);
+    return note;
+  };
+  const rows = list(data.people.participants).map(person => {
+    const name = nameOf(person.user_id, person.user_name), note = spans("there from ", list(person.present));
+    const ms = spoken.get(person.user_id), on = filmed.get(person.user_id);
     if (ms) note.append(`${note.childNodes.length ? "; " : ""}spoke for ${length(ms)}`);
-    const earlier = list(person.earlier_names);
-    const element = el("div", { class: "person" }, who(person.user_id, name), note,
+    const earlier = list(person.earlier_names).map(plain);
+    const element = el("div", { class: "person" }, who(person.user_id, name), note, on ? spans("camera on from ", on) : null,
       earlier.length ? el("div", { class: "note", dir: "auto" }, `before: ${earlier.join(", ")}`) : null);
     return { element, text: [name, ...earlier].join("\n"), draw: () => {} };
   });
@@ -134,11 +141,15 @@ function followed(ms) {
   now.element.classList.add("active");
   const box = $(shown.id);
   if (following && !now.element.hidden) {
-    scrolling = performance.now();
-    box.scrollTop = now.element.offsetTop - box.clientHeight / 3;
+    place(box, now.element, 3);
   }
 }
-let following = true, scrolling = 0;
+/** Rows that were never shown have a height that is a guess, so that it takes some frames to be where it should. */
+function place(box, element, frames) {
+  box.scrollTop = element.offsetTop - box.clientHeight / 3;
+  if (frames) requestAnimationFrame(() => { if (following && element.classList.contains("active")) place(box, element, frames - 1); });
+}
+let following = true;
 function setFollowing(on) {
   following = on;
   $("follow").setAttribute("aria-pressed", String(on));
@@ -152,7 +163,7 @@ function captions() {
   $("captions").hidden = false;
   $("captions").addEventListener("click", () => { on = !on; $("captions").setAttribute("aria-pressed", String(on)); last = ""; tick(); });
   onTime.push(ms => {
-    const text = on ? rows.filter(row => row.at_ms <= ms && row.end_ms > ms).slice(-2).map(row => `${row.name.slice(0, 60)}: ${String(row.cue.text).slice(0, 400)}`).join("\n") : "";
+    const text = on ? rows.filter(row => row.at_ms <= ms && row.end_ms > ms).slice(-2).map(row => `${row.name.slice(0, 60)}: ${plain(row.cue.text).slice(0, 400)}`).join("\n") : "";
     if (text === last) return;
     last = text;
     $("caption").hidden = !text;

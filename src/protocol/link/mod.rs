@@ -14,11 +14,13 @@
 //! | refused as a duplicate | the same again, later: the old socket may be a ghost on Zoom's side |
 //! | closed before the handshake was answered | a refusal without words, by its usual causes |
 //! | refused because the medium is not available to the app | that medium is given up |
+//! | signaling refused while none was accepted | each other id that the stream may be known by, once |
 //!
 //! The first attempt is made at once, the next ones within seconds, for Zoom holds a stream for about 60 s. A connection that
 //! is lost before it was up for [`Timing::stable`] counts as a failed attempt. There is
 //! never more than one socket for the same thing: the old one is closed before the new one is dialled.
 
+mod identities;
 mod refusal;
 mod socket;
 mod terms;
@@ -27,6 +29,8 @@ pub use terms::{Conn, EndSource, Ended, Input, Now, Output, Report, RunId, Setti
 
 use super::message::{self, Identity, Medium, Message, msg_type};
 use super::server_urls::{self, ServerUrl};
+use crate::advice::status;
+use identities::Identities;
 use refusal::Refusal;
 use serde_json::Value;
 use socket::{Socket, State};
@@ -37,9 +41,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Link {
     settings: Settings,
-    /// The identities to try in turn while no handshake has been accepted; the first is the product's own.
-    identities: Vec<Identity>,
-    identity: usize,
+    identities: Identities,
     url: ServerUrl,
     signaling: Socket,
     signaling_up_unix_ms: i64,
@@ -64,9 +66,8 @@ struct MediumSocket {
 }
 
 impl Link {
-    /// A link that dials `url` at once. `identities` must not be empty.
+    /// A link that dials `url` at once. `identities` must not be empty; the first is the product's own.
     pub fn new(settings: Settings, identities: Vec<Identity>, url: ServerUrl, now: Now) -> Self {
-        assert!(!identities.is_empty(), "a handshake needs an identity");
         let media = settings.media.iter().map(|(medium, params)| MediumSocket {
             medium: *medium,
             params: params.clone(),
@@ -77,8 +78,7 @@ impl Link {
         let mut link = Self {
             media: media.collect(),
             settings,
-            identities,
-            identity: 0,
+            identities: Identities::new(identities),
             url,
             signaling: Socket::new(Conn::Signaling),
             signaling_up_unix_ms: 0,
@@ -172,7 +172,7 @@ impl Link {
             return;
         };
         socket.state = State::Greeting(until);
-        let identity = &self.identities[self.identity];
+        let identity = self.identities.current();
         let greeting = match run.conn {
             Conn::Signaling => identity.signaling_handshake(),
             Conn::Media(medium) => {
@@ -188,10 +188,10 @@ impl Link {
         match socket.state {
             State::Up { .. } => self.lost(now, run, because),
             State::Greeting(_) => {
-                let because = format!("closed before the handshake was answered ({because}): {SILENT_REFUSAL}");
+                let because = format!("closed before the handshake was answered ({because}): {}", status::SILENT);
                 self.refused(now, run, because, Refusal::Other);
             }
-            _ => self.refused(now, run, because, Refusal::Other),
+            _ => self.refused(now, run, because, Refusal::Unreachable),
         }
     }
 
@@ -212,9 +212,8 @@ impl Link {
     fn refused(&mut self, now: Now, run: RunId, because: String, refusal: Refusal) {
         let for_good = refusal == Refusal::NotAvailable && run.conn != Conn::Signaling;
         self.outputs.push_back(Output::Report(Report::Refused { run, because, for_good }));
-        if run.conn == Conn::Signaling && refusal != Refusal::Duplicate {
-            // A product's own key may not be what this server wants; nothing is known about which does.
-            self.identity = (self.identity + 1) % self.identities.len();
+        if run.conn == Conn::Signaling && matches!(refusal, Refusal::NotAvailable | Refusal::Other) {
+            self.identities.refused();
         }
         let Some(socket) = self.socket_mut(run.conn) else { return };
         socket.refused(now.instant, refusal == Refusal::Duplicate);
@@ -267,10 +266,12 @@ impl Link {
             return;
         }
         self.up(now, run, String::new());
+        self.identities.accepted();
         self.signaling_up_unix_ms = now.unix_ms;
         let urls = message.media_server.as_ref().and_then(|server| server.get("server_urls"));
         let share = self.media.iter().any(|m| m.medium == Medium::Share);
-        self.outputs.push_back(Output::Send(run, message::event_subscription(share)));
+        let subscriptions = message::event_subscriptions(self.settings.product, share);
+        self.outputs.extend(subscriptions.into_iter().map(|subscription| Output::Send(run, subscription)));
         for index in 0..self.media.len() {
             self.drop_medium(index, "signaling was connected again");
             let medium = &mut self.media[index];
@@ -306,10 +307,8 @@ impl Link {
     }
 
     fn answered_no(&mut self, now: Now, run: RunId, message: &Message<'_>) {
-        let reason = message.reason_text();
-        let status = message.status_code.map_or_else(|| "no status".to_owned(), |code| format!("status {code}"));
         self.outputs.push_back(Output::Close(run));
-        self.refused(now, run, format!("{status}: {reason}"), Refusal::of(&reason));
+        self.refused(now, run, refusal::in_words(message), Refusal::of(&message.reason_text()));
     }
 
     fn up(&mut self, now: Now, run: RunId, how: String) {
@@ -318,8 +317,11 @@ impl Link {
         self.outputs.push_back(Output::Report(Report::Connected(run, how)));
         // Media flow only after this; Zoom's library sends one after every media handshake.
         if run.conn != Conn::Signaling && self.signaling.is_up() {
-            let ack = self.identities[self.identity].ready_ack();
-            self.outputs.push_back(Output::Send(self.signaling.id(), ack));
+            // Cameras as Zoom's library does it: once there is video, and apart, so that a refusal costs nothing else.
+            let is_video = run.conn == Conn::Media(Medium::Video);
+            let cameras = is_video.then(|| message::camera_subscription(self.settings.product)).flatten();
+            let texts = [Some(self.identities.current().ready_ack()), cameras];
+            self.outputs.extend(texts.into_iter().flatten().map(|text| Output::Send(self.signaling.id(), text)));
         }
     }
 
@@ -479,9 +481,6 @@ impl Link {
         self.outputs.push_back(Output::Ended(ended));
     }
 }
-
-/// The usual causes of a socket that is closed without a word.
-const SILENT_REFUSAL: &str = "check that client id and secret are those of the app that got the event";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CloseMedia {

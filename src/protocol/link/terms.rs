@@ -1,5 +1,6 @@
 //! What a link and whoever drives it tell each other.
 
+use crate::ids::Product;
 use crate::protocol::message::Medium;
 use crate::protocol::server_urls::{AllowedHosts, ServerUrl};
 use serde_json::Value;
@@ -171,6 +172,8 @@ impl Default for Timing {
 /// What a link needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What is streamed: it decides which events are subscribed to.
+    pub product: Product,
     /// What to ask for, with the `media_params` of each.
     pub media: Vec<(Medium, Value)>,
     /// Where sockets may be opened.

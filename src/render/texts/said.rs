@@ -1,7 +1,8 @@
 //! From the transcript's messages to cues.
 //!
 //! An utterance is known by who spoke and its timestamp. A later message about the same one takes its place, whether Zoom
-//! calls it an update or sends it twice; a deletion takes it away.
+//! calls it an update or sends it twice; a deletion takes it away. What was overtaken by its own update or deletion changes
+//! nothing any more.
 
 use super::{is_cut, is_plausible};
 use crate::ids::UserId;
@@ -19,41 +20,58 @@ const MAX_APART_MS: i64 = 60 * 60 * 1000;
 /// What was said so far.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    /// In the order in which they came; none if it was taken back.
-    utterances: Vec<Option<Utterance>>,
+    /// In the order in which they came.
+    utterances: Vec<Known>,
     by_key: HashMap<(UserId, Timestamp), usize>,
+}
+
+/// What is known of an utterance.
+#[derive(Debug)]
+struct Known {
+    /// None if it was taken back.
+    said: Option<Utterance>,
+    /// Whether the message came that it begins with, and not only later ones.
+    begun: bool,
 }
 
 impl Said {
     pub(super) fn push(&mut self, utterance: &Utterance) {
         let key = utterance.user_id.clone().zip(utterance.timestamp.or(utterance.start));
-        let known = key.as_ref().and_then(|key| self.by_key.get(key)).copied();
-        match (known, utterance.change) {
-            // An update that overtakes nothing: what was taken back stays so.
-            (Some(at), Change::Update) if self.utterances[at].is_none() => {}
-            (Some(at), Change::New | Change::Update) => {
-                let earlier = self.utterances[at].take();
-                self.utterances[at] = Some(filled_in(utterance.clone(), earlier));
+        let is_new = utterance.change == Change::New;
+        let Some(at) = key.as_ref().and_then(|key| self.by_key.get(key)) else {
+            if let Some(key) = key {
+                self.by_key.insert(key, self.utterances.len());
             }
-            (Some(at), Change::Delete) => self.utterances[at] = None,
-            (None, change) => {
-                if let Some(key) = key {
-                    self.by_key.insert(key, self.utterances.len());
-                }
-                self.utterances.push((change != Change::Delete).then(|| utterance.clone()));
-            }
-        }
+            let said = (utterance.change != Change::Delete).then(|| utterance.clone());
+            self.utterances.push(Known { said, begun: is_new });
+            return;
+        };
+        let known = &mut self.utterances[*at];
+        let overtaken = is_new && !known.begun;
+        known.begun |= is_new;
+        known.said = match (utterance.change, known.said.take()) {
+            // What was taken back stays so, unless it is said anew.
+            (Change::Delete, _) | (Change::Update, None) => None,
+            (_, later) if overtaken => later.map(|later| filled_in(later, Some(utterance.clone()))),
+            (_, earlier) => Some(filled_in(utterance.clone(), earlier)),
+        };
     }
 
     pub(super) fn earliest(&self) -> Option<Timestamp> {
-        let times = self.utterances.iter().flatten().filter_map(|said| said.timestamp.or(said.start));
+        let times = self
+            .utterances
+            .iter()
+            .filter_map(|known| known.said.as_ref())
+            .filter_map(|said| said.timestamp.or(said.start));
         times.min()
     }
 
     /// The transcript; none if there never was anything to be in it.
     pub(super) fn finish(self, clock: &Clock, zero: Option<Timestamp>, missing: Vec<Missing>) -> Option<Transcript> {
         let (mut cues, mut left_out, mut last) = (Vec::new(), 0, clock.zero());
-        for said in self.utterances.into_iter().flatten().filter(|said| !said.text.trim().is_empty()) {
+        for said in
+            self.utterances.into_iter().filter_map(|known| known.said).filter(|said| !said.text.trim().is_empty())
+        {
             let (start, end, end_is_estimated) = times(&said, clock, last);
             last = start;
             let (start_ms, end_ms) = (clock.pts(start), clock.pts(end));
@@ -166,6 +184,24 @@ mod tests {
         let expected =
             [(500, 2500, "its first message was missed"), (1000, 3000, "right"), (1000, 3000, "at the same time")];
         assert_eq!(cues(&said), expected.map(text));
+    }
+
+    #[test]
+    fn what_was_overtaken_by_its_correction_does_not_undo_it() {
+        use Change::{Delete, New, Update};
+        let mut corrected = utterance(Update, "a", 1000, "right");
+        corrected.end = None;
+        let said = [
+            corrected,
+            utterance(New, "a", 1000, "wrong"),
+            utterance(Delete, "a", 5000, ""),
+            utterance(New, "a", 5000, "taken back"),
+            utterance(Update, "a", 5000, "taken back, too"),
+            utterance(New, "a", 9000, "taken back"),
+            utterance(Delete, "a", 9000, ""),
+            utterance(New, "a", 9000, "said anew"),
+        ];
+        assert_eq!(cues(&said), [(1000, 3000, "right".to_owned()), (9000, 11_000, "said anew".to_owned())]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::ids::{Product, UserId};
 use crate::media::{Pts, Timestamp};
-use crate::output::people::{Participant, People, Presence, Stretch};
+use crate::output::people::{Moment, Participant, People, Presence, Stretch};
 use crate::protocol::happening::{Happening, Kind, Who};
 use crate::timeline::clock::Clock;
 use std::collections::HashMap;
@@ -24,6 +24,9 @@ impl Seen {
         for happening in &self.0 {
             if let Some(kind) = happening.kind(product) {
                 fold.apply(kind, happening);
+            }
+            if let Some(name) = happening.of_contact_center(product) {
+                fold.moment(name, happening);
             }
         }
         let mut people = fold.people;
@@ -91,6 +94,13 @@ impl Fold<'_> {
                 happening.who.iter().for_each(|who| close(&mut self.people.cameras, Some(&who.user_id), at, pts));
             }
         }
+    }
+
+    fn moment(&mut self, name: &str, happening: &Happening) {
+        happening.who.iter().for_each(|who| self.known(who));
+        let Stretch { user_id, user_name, .. } = self.stretch(happening.who.first(), happening.at, Pts(0));
+        let (at_ms, at) = (self.clock.pts(happening.at), happening.at);
+        self.people.engagement.push(Moment { at_ms, at, event: name.to_owned(), user_id, user_name });
     }
 
     /// One at a time: whoever begins ends what another did.
@@ -215,6 +225,13 @@ mod tests {
         let people = fold(Product::ContactCenter, &[(0, answered.clone()), (500, json!({"event_type": 12}))]);
         assert_eq!(people["cameras"], json!([]));
         assert_eq!(people["participants"][0]["present"][0]["start_ms"], 0);
-        assert_eq!(fold(Product::Meeting, &[(0, answered)])["cameras"].as_array().unwrap().len(), 1);
+        let engagement = people["engagement"].as_array().unwrap();
+        assert_eq!(
+            (&engagement[0]["event"], &engagement[0]["user_name"]),
+            (&json!("CONSUMER_ANSWERED"), &json!("Grace"))
+        );
+        assert_eq!((&engagement[1]["event"], &engagement[1]["at_ms"]), (&json!("USER_HOLD"), &json!(500)));
+        assert_eq!(fold(Product::Meeting, &[(0, answered.clone())])["cameras"].as_array().unwrap().len(), 1);
+        assert!(fold(Product::Meeting, &[(0, answered)])["engagement"].is_null());
     }
 }

@@ -1,8 +1,9 @@
 //! From the chat's messages to the chat as it stood in the end.
 
 use super::{is_cut, is_plausible};
+use crate::ids::Person;
 use crate::media::Timestamp;
-use crate::output::chat::{Chat, File, Message, Person, Reaction, SCHEMA_VERSION, Session, SessionKind};
+use crate::output::chat::{Chat, File, Message, Reaction, SCHEMA_VERSION, Session, SessionKind};
 use crate::output::transcript::Missing;
 use crate::protocol::chat::{self, ChatMessage, Operation};
 use crate::timeline::clock::Clock;
@@ -25,6 +26,7 @@ impl Written {
     /// The chat; none if there never was anything to be in it.
     pub(super) fn finish(self, clock: &Clock, zero: Option<Timestamp>, missing: Vec<Missing>) -> Option<Chat> {
         let (mut fold, mut left_out, mut last) = (Fold::default(), 0, clock.zero());
+        let (mut new, mut later) = (Vec::new(), Vec::new());
         for message in self.0 {
             // Without a time that can be right it stands where the one before it stood.
             let at = message.timestamp.filter(|at| is_plausible(clock, *at)).unwrap_or(last);
@@ -35,6 +37,11 @@ impl Written {
                 left_out += u64::from(message.operation == Operation::New);
                 continue;
             }
+            if message.operation == Operation::New { &mut new } else { &mut later }.push((message, at));
+        }
+        // What becomes of a message may overtake the message and what became of it before.
+        later.sort_by_key(|(_, at)| *at);
+        for (message, at) in new.into_iter().chain(later) {
             fold.apply(message, at, clock);
         }
         let mut messages = fold.messages;
@@ -106,8 +113,8 @@ impl Fold {
             at,
             message_id: message.id,
             parent_message_id: message.parent_id,
-            sender: message.sender.map(person),
-            receiver: message.receiver.map(person),
+            sender: message.sender,
+            receiver: message.receiver,
             session,
             text: Some(message.text),
             edited_at: None,
@@ -155,11 +162,7 @@ fn delete_files(message: &mut Message, ids: &[String]) {
 }
 
 fn reaction(message: ChatMessage) -> Reaction {
-    Reaction { emoji: message.text, by: message.sender.map(person).unwrap_or_default() }
-}
-
-fn person(person: chat::Person) -> Person {
-    Person { user_id: person.user_id, user_name: person.user_name }
+    Reaction { emoji: message.text, by: message.sender.unwrap_or_default() }
 }
 
 fn file(file: chat::File) -> File {
@@ -222,8 +225,10 @@ mod tests {
             content(7001, 4, "2", 7, "👍"),
             content(7002, 4, "2", 9, "👍"),
             content(7003, 5, "2", 9, "👍"),
-            content(8000, 2, "never seen", 7, ""),
-            content(8001, 1, "never seen", 7, "what had been deleted"),
+            content(7900, 2, "never seen", 7, ""),
+            content(8000, 2, "overtaken", 7, ""),
+            content(8001, 1, "overtaken", 7, "what had been deleted"),
+            content(8500, 3, "never seen", 7, "what had been deleted, too"),
             content(9000, 1, "2", 8, "sent twice"),
         ])
         .unwrap();
@@ -236,7 +241,8 @@ mod tests {
                 (1000, Some("see"), None, None),
                 (2000, Some("second"), at(4000), None),
                 (5000, None, None, at(6000)),
-                (8001, None, None, at(8001)),
+                (8001, None, None, at(8000)),
+                (8500, None, None, at(8500)),
             ]
         );
         let files: Vec<_> = chat.messages[0].files.iter().map(|f| (f.file_name.as_deref(), f.deleted)).collect();
@@ -244,6 +250,24 @@ mod tests {
         assert_eq!(chat.messages[1].reactions.len(), 1);
         assert!(chat.messages[2].reactions.is_empty());
         assert!(!String::from_utf8(chat.to_json()).unwrap().contains("secret"));
+    }
+
+    #[test]
+    fn what_becomes_of_a_message_may_come_before_it() {
+        let mut original = content(1000, 1, "1", 7, "first");
+        original["parent_message_id"] = json!("0");
+        let chat = fold(&[
+            content(3000, 3, "1", 7, "third"),
+            content(2000, 3, "1", 7, "second"),
+            content(4000, 4, "1", 8, "👍"),
+            original,
+            content(5000, 3, "lost", 8, "only its edit came"),
+        ])
+        .unwrap();
+        let shown: Vec<_> = chat.messages.iter().map(|m| (m.at_ms.0, m.text.as_deref(), m.edited_at)).collect();
+        let at = |ms: i64| Some(Timestamp(ZERO + ms));
+        assert_eq!(shown, [(1000, Some("third"), at(3000)), (5000, Some("only its edit came"), at(5000))]);
+        assert_eq!((chat.messages[0].parent_message_id.as_deref(), chat.messages[0].reactions.len()), (Some("0"), 1));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! to be true.
 
 use crate::input::{Input, Seed};
-use rtms_recorder::ids::{MeetingId, StreamId};
+use rtms_recorder::ids::{MeetingId, Product, StreamId};
 use rtms_recorder::protocol::link::{self, Conn, Link, Now, Output, Report, RunId, Settings, Timing};
 use rtms_recorder::protocol::message::{self, Identity, Medium};
 use rtms_recorder::protocol::server_urls::{AllowedHosts, ServerUrl};
@@ -54,6 +54,7 @@ impl Bench {
         let wanted = input.u8();
         let media = Medium::ALL.into_iter().filter(|medium| i64::from(wanted) & medium.bit() != 0);
         let settings = Settings {
+            product: Product::Meeting,
             media: media.map(|medium| (medium, json!({}))).collect(),
             allowed_hosts: hosts.clone(),
             timing: Timing::default(),

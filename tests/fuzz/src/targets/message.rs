@@ -68,7 +68,7 @@ fn event(bytes: &[u8]) {
             assert!(event_ts > 0 && !stream.stream_id.as_str().is_empty());
         }
         Ok(Event::Other { name }) => assert!(name.chars().count() <= 80),
-        Ok(Event::Deauthorized { .. }) => {}
+        Ok(Event::Notice(_)) => {}
         Ok(Event::UrlValidation { plain_token }) => {
             assert!(!plain_token.is_empty());
             assert_eq!(signature::challenge("secret", &plain_token).len(), 64);
