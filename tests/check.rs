@@ -141,6 +141,18 @@ async fn all_is_well_beside_a_recorder_that_records() {
     );
     said.has("webhook", "failure", &["answered 401 Unauthorized", "set the same ZOOM_SECRET_TOKEN here and there"]);
     home.set("ZOOM_CLIENT_SECRET", common::CLIENT_SECRET);
+    // Another app beside it, that Zoom and this recorder know nothing of.
+    home.set("ZOOM_SECRET_TOKEN", common::SECRET_TOKEN);
+    home.set("ZOOM_CLIENT_ID_2", "another");
+    home.set("ZOOM_CLIENT_SECRET_2", "secret-of-another");
+    home.set("ZOOM_SECRET_TOKEN_2", "token-of-another");
+    let said = check(&home, &["--public-url", &recorder.webhook]).await;
+    said.has("zoom credentials", "ok", &["knows the app clientOfTheTests"]);
+    said.has("webhook", "ok", &[]);
+    assert_eq!((said.status, said.failed()), (1, vec!["zoom credentials", "webhook"]));
+    for name in ["ZOOM_CLIENT_ID_2", "ZOOM_CLIENT_SECRET_2", "ZOOM_SECRET_TOKEN_2"] {
+        home.unset(name);
+    }
     home.set("ZOOM_ACCOUNT_ID", "nobodysAccount");
     let said = check(&home, &[]).await;
     said.has("zoom credentials", "failure", &["check ZOOM_ACCOUNT_ID"]);

@@ -4,7 +4,7 @@ use super::raise_open_files;
 use crate::{EXIT_USAGE, env};
 use rtms_recorder::check::spool::Expected;
 use rtms_recorder::check::{Finding, Outcome, bucket, clock, machine, spool, webhook, zoom};
-use rtms_recorder::config::{self, Config};
+use rtms_recorder::config::{self, Config, RestConfig};
 use rtms_recorder::ffmpeg::{self, Ffmpeg};
 use rtms_recorder::store::Store;
 use serde_json::json;
@@ -73,14 +73,36 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         report.add(clock::against(&http, &url).await);
     }
     if let Some(config) = &config {
-        if let Some(finding) = zoom::credentials(&config.rest).await {
-            report.add(finding);
+        for asked in credentials(config) {
+            if let Some(finding) = zoom::credentials(&asked).await {
+                report.add(finding);
+            }
         }
         if let Some(url) = &args.public_url {
-            report.add(webhook::answers(&http, url, &config.secret_token).await);
+            for (_, app) in config.apps.iter() {
+                report.add(webhook::answers(&http, url, &app.secret_token).await);
+            }
         }
     }
     Ok(report.end())
+}
+
+/// What a token is asked with: for the REST API, and for each General app that has not asked yet.
+fn credentials(config: &Config) -> Vec<RestConfig> {
+    let rest = &config.rest;
+    let mut all = vec![rest.clone()];
+    let mut known: Vec<_> = rest.credentials.iter().collect();
+    // In a trial without an app there is nothing to ask with.
+    for (_, app) in config.apps.iter().filter(|_| rest.credentials.is_some()) {
+        if let Some(own) = app.general.as_ref().filter(|own| !known.contains(own)) {
+            known.push(own);
+            // The account is that of the app for REST.
+            let mut asked = rest.clone();
+            (asked.account_id, asked.credentials) = (None, Some(own.clone()));
+            all.push(asked);
+        }
+    }
+    all
 }
 
 /// The settings. What can be looked at in spite of mistakes is.
