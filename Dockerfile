@@ -40,7 +40,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=ffmpeg /usr/local/bin/ffmpeg /usr/local/bin/
 COPY --from=build /usr/local/bin/rtms-recorder /usr/local/bin/
-RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /var/lib/rtms-recorder --shell /usr/sbin/nologin rtms-recorder \
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/rtms-recorder --shell /usr/sbin/nologin rtms-recorder \
     && install -d -m 0700 -o rtms-recorder -g rtms-recorder /var/lib/rtms-recorder /var/lib/rtms-recorder/spool \
     && rtms-recorder --version \
     && ffmpeg -hide_banner -version

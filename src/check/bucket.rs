@@ -66,7 +66,7 @@ async fn try_out(store: &Store, small: &str, large: &str, findings: &mut Vec<Fin
     }
     findings.push(Finding::ok("bucket read", "it came back byte by byte"));
 
-    let noise = |len: usize| Bytes::from((0..len).map(|at| (at * 31 >> 3) as u8).collect::<Vec<_>>());
+    let noise = |len: usize| Bytes::from((0..len).map(|at| ((at * 31) >> 3) as u8).collect::<Vec<_>>());
     let parts = vec![noise(LEAST_PART), noise(1000)];
     let put = store.put_in_parts(large, parts.clone(), ATTRIBUTES).await;
     put.map_err(|err| failed("bucket multipart", &err))?;
