@@ -2,10 +2,12 @@
 //!
 //! A variable that is empty counts as absent. A secret may be given as a file: `ZOOM_CLIENT_SECRET_FILE` and so on.
 
+mod admin;
 mod apps;
 mod env;
 mod rest;
 
+pub use admin::AdminConfig;
 pub use apps::{App, AppIndex, Apps};
 pub use env::{Mistakes, Secret};
 pub use rest::{RestConfig, RestartPolicy};
@@ -87,6 +89,8 @@ pub struct Config {
     pub allow_unsigned: bool,
     /// The public listener.
     pub listen: SocketAddr,
+    /// The status page, its API and the metrics; none if they are off.
+    pub admin: Option<AdminConfig>,
     /// The path of the webhook.
     pub webhook_path: String,
     /// Where recordings go.
@@ -211,6 +215,7 @@ impl Config {
             regions: env.regions(),
             allow_unsigned: env.choice("ZOOM_ALLOW_UNSIGNED", &[("false", false), ("true", true)]),
             listen: SocketAddr::new(host, port),
+            admin: AdminConfig::read(&mut env),
             webhook_path: env.path("WEBHOOK_PATH", "/webhook"),
             storage_url: env.storage_url(),
             spool_dir: env.text("SPOOL_DIR").unwrap_or_else(|| "./spool".into()).into(),

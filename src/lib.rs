@@ -51,6 +51,7 @@
 //! kind of media from one source. *Gap*: time without data. *Run*: one connection without a break. *Chunk*: one file
 //! of a journal. *Event*, *stream*, *signaling*, *media*: as Zoom uses them.
 
+pub mod admin;
 pub mod advice;
 pub mod capture;
 pub mod catalogue;
@@ -63,6 +64,7 @@ pub mod ffmpeg;
 pub mod ids;
 pub mod journal;
 pub mod link;
+pub mod listen;
 pub mod media;
 pub mod output;
 pub mod protocol;

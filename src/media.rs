@@ -129,6 +129,17 @@ pub enum GapCause {
 }
 
 impl GapCause {
+    /// Its name in manifests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::Paused => "paused",
+            Self::Connection => "connection",
+            Self::NoKeyFrame => "no_key_frame",
+            Self::Disk => "disk",
+        }
+    }
+
     /// Whether a recording with such a gap is still `complete`: nothing that was sent is missing from it.
     pub fn is_complete(self) -> bool {
         matches!(self, Self::NotSent | Self::Paused)

@@ -59,6 +59,8 @@ async fn a_child_that_is_killed_is_started_again_from_the_journal() {
     let sent = playing.await.expect("no panic");
     recorder.published(1).await;
     all_is_there(&home, &sent).await;
+    let metrics = common::http::get(recorder.admin_address(), "/metrics").await.body;
+    assert!(metrics.contains("recorder_ffmpeg_restarts_total 1\n"), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

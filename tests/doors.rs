@@ -6,11 +6,14 @@ mod common;
 use common::http::{Answer, get, now_s, raw, request, signed};
 use common::tls::TlsProxy;
 use common::{Home, LIMIT, Recorder, SECRET_TOKEN, meeting, play_one, provide_crypto};
+use rtms_recorder::events::server::MOST_CONNECTIONS;
+use rtms_recorder::listen::HEAD_WITHIN;
 use rtms_recorder::protocol::signature;
 use rtms_recorder::simulator::{self, Progress};
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 const MIB: usize = 1 << 20;
 
@@ -159,6 +162,30 @@ async fn two_hundred_webhooks_at_once_are_answered() {
     let answers = posts.join_all().await;
     assert_eq!(answers.iter().filter(|status| **status == 200).count(), 200, "{answers:?}");
     assert_eq!(home.spool_files().len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_and_slow_connections_do_not_keep_a_webhook_out() {
+    let home = Home::new();
+    let recorder = home.start().await;
+    let to = recorder.address();
+    let mut held = Vec::new();
+    for number in 0..MOST_CONNECTIONS + 50 {
+        let mut socket = TcpStream::connect(to).await.expect("it is let in");
+        if number % 2 == 0 {
+            socket.write_all(b"POST /webhook HTTP/1.1\r\nhost:").await.ok();
+        }
+        held.push(socket);
+    }
+    let body = json!({"event": "meeting.started", "payload": {}}).to_string();
+    for _ in 0..20 {
+        let answer = tokio::time::timeout(Duration::from_secs(3), signed(to, body.as_bytes())).await;
+        assert_eq!(answer.expect("Zoom waits 3 s").status, 200);
+    }
+    // And who has sent half a head for long is cut off, room or no room.
+    let mut slow = held.pop().expect("the newest");
+    let rest = tokio::time::timeout(HEAD_WITHIN * 2, slow.read_to_end(&mut Vec::new())).await;
+    assert!(rest.is_ok(), "it was not cut off");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use crate::play::{CLIENT_ID, CLIENT_SECRET, Meetings, SECRET_TOKEN};
 use crate::process::own_cpu_s;
 use crate::table::Row;
 use crate::{Options, say};
-use rtms_recorder::capture::{self, Command, Dialer};
+use rtms_recorder::capture::{self, Command, Dialer, Vitals};
 use rtms_recorder::config::{App, Apps, Secret};
 use rtms_recorder::events::{Delivery, NotTaken, Receiver, server};
 use rtms_recorder::journal::{Disk, Journal, read};
@@ -153,8 +153,7 @@ impl Keeper {
                 let (commands, inbox) = mpsc::channel(16);
                 let (dialer, kept) = (self.dialer.clone(), journal.clone());
                 self.tasks.spawn(async move {
-                    capture::run(link, &dialer, &kept, inbox, &capture::Health::default(), CancellationToken::new())
-                        .await;
+                    capture::run(link, &dialer, &kept, inbox, &Vitals::default(), CancellationToken::new()).await;
                     kept.close().await.expect("a disk");
                 });
                 self.streams.lock().expect("no panic").insert(stream_id.as_str().to_owned(), (commands, journal));

@@ -116,7 +116,13 @@ impl Recorder {
             .env("ZOOM_CLIENT_SECRET", CLIENT_SECRET)
             .env("ZOOM_SECRET_TOKEN", SECRET_TOKEN)
             .env("ZOOM_ALLOWED_HOSTS", "127.0.0.1")
-            .envs([("HOST", "127.0.0.1"), ("PORT", "0"), ("LOG_FORMAT", "json"), ("SPOOL_MIN_FREE", "1GiB")])
+            .envs([
+                ("HOST", "127.0.0.1"),
+                ("PORT", "0"),
+                ("ADMIN_ADDR", "off"),
+                ("LOG_FORMAT", "json"),
+                ("SPOOL_MIN_FREE", "1GiB"),
+            ])
             .env("SPOOL_DIR", home.path().join("spool"))
             .env("STORAGE_URL", home.path().join("bucket"))
             .current_dir(home.path())

@@ -6,9 +6,11 @@
 mod health;
 mod log;
 mod socket;
+mod vitals;
 
 pub use health::Health;
 pub use socket::Dialer;
+pub use vitals::{Connection, Received as ReceivedMedia, Vitals};
 
 use crate::clock;
 use crate::journal::{Journal, Note};
@@ -49,13 +51,13 @@ pub struct Summary {
 /// Captures one stream until it ends, or until `cancel` drops the sockets without a word: Zoom holds the stream for
 /// whoever connects next.
 ///
-/// `health` is kept up to date. The end is noted in the journal; closing it is left to the caller. Not cancel safe: cancel by the token.
+/// `vitals` are kept up to date. The end is noted in the journal; closing it is left to the caller. Not cancel safe: cancel by the token.
 pub async fn run(
     mut link: Link,
     dialer: &Dialer,
     journal: &Journal,
     mut commands: mpsc::Receiver<Command>,
-    health: &Health,
+    vitals: &Vitals,
     cancel: CancellationToken,
 ) -> Summary {
     let mut sockets = Sockets::default();
@@ -76,9 +78,11 @@ pub async fn run(
                 }
                 Output::Close(run) => sockets.close(run),
                 Output::Report(report) => {
-                    journal.note(now().unix_ms, &note(&link, &report));
+                    let unix_ms = now().unix_ms;
+                    journal.note(unix_ms, &note(&link, &report));
+                    vitals.report(&report, unix_ms);
                     if let Report::Connected(RunId { conn: Conn::Signaling, .. }, _) = &report {
-                        health.connected(link.url().host());
+                        vitals.health().connected(link.url().host());
                     }
                     log.push(report);
                 }
@@ -102,9 +106,12 @@ pub async fn run(
                     match message::peek_type(&bytes) {
                         // A journal is text; what is not goes into it as base64.
                         Ok(kind) if std::str::from_utf8(&bytes).is_ok() => {
-                            if !media_flow && Medium::of_msg_type(kind).is_some() {
-                                media_flow = true;
-                                tracing::info!(conn = %run.conn, "media flow");
+                            if let Some(medium) = Medium::of_msg_type(kind) {
+                                vitals.packet(medium, bytes.len(), now.unix_ms);
+                                if !media_flow {
+                                    media_flow = true;
+                                    tracing::info!(conn = %run.conn, "media flow");
+                                }
                             }
                             journal.append(now.unix_ms, run.conn.as_str(), &bytes);
                             link.handle(now, Input::Received(run, kind, &bytes));
@@ -119,7 +126,7 @@ pub async fn run(
                         }
                     }
                 }
-                Received::Pong(after) => health.answered(after),
+                Received::Pong(after) => vitals.answered(after),
                 Received::Closed(how) => link.handle(now(), Input::Closed(run, how)),
             },
             Some((run, dialled)) = dialling.next(), if !dialling.is_empty() => match dialled {

@@ -13,8 +13,13 @@ const FILES_EACH: u64 = 16;
 
 /// Whether ffmpeg is there and has all that is used of it.
 pub async fn ffmpeg(ffmpeg: &Ffmpeg) -> Finding {
+    judge(ffmpeg, ffmpeg.check().await)
+}
+
+/// What to say of what [`Ffmpeg::check`] found.
+pub fn judge(ffmpeg: &Ffmpeg, found: Result<String, Error>) -> Finding {
     const CHECK: &str = "ffmpeg";
-    match ffmpeg.check().await {
+    match found {
         Ok(version) if is_old(&version) => Finding::warning(
             CHECK,
             format!("{version} is older than {}.{}, the oldest that was tried", OLDEST.0, OLDEST.1),

@@ -3,15 +3,19 @@
 use super::{Parts, Signals, leave};
 use crate::env;
 use anyhow::Context;
-use rtms_recorder::check::{self, Outcome};
+use rtms_recorder::admin;
+use rtms_recorder::check::{Outcome, bucket, machine, spool};
 use rtms_recorder::config::{Config, Shutdown};
 use rtms_recorder::events::server;
-use rtms_recorder::ffmpeg::Ffmpeg;
-use rtms_recorder::recorder::Unfinished;
+use rtms_recorder::ffmpeg::{self, Ffmpeg};
+use rtms_recorder::recorder::{Recorder, Unfinished};
 use rtms_recorder::store::Store;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     let parts = match Parts::open(Config::from_env(&env))? {
@@ -22,9 +26,20 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("listening on {} (HOST, PORT)", config.listen))?;
+    let admin_listener = match &config.admin {
+        Some(admin) => Some((bind_admin(admin.listen).await?, admin.clone())),
+        None => None,
+    };
     let (store, ffmpeg, spool_dir) = (parts.store.clone(), parts.ffmpeg.clone(), parts.spool_dir.clone());
     let mut stop = Signals::new()?;
     let (recorder, listing) = parts.record(Unfinished::Join).await?;
+    let served_admin = match admin_listener {
+        Some((listener, admin)) => {
+            tracing::info!(address = format!("http://{}/", listener.local_addr()?), "status page");
+            Some(tokio::spawn(admin::run(listener, admin, recorder.clone(), std::future::pending())))
+        }
+        None => None,
+    };
     tracing::info!(
         webhook = format!("http://{}{}", listener.local_addr()?, config.webhook_path),
         storage = store.describe(), spool = %spool_dir.display(), version = rtms_recorder::VERSION,
@@ -35,7 +50,8 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
             "ZOOM_ALLOW_UNSIGNED is set: anyone who reaches the webhook can start recordings; for tests only"
         );
     }
-    tokio::spawn(look_around(config.clone(), ffmpeg, store));
+    look_at_machine(&config);
+    tokio::spawn(look_around(recorder.clone(), ffmpeg, store));
 
     let settings = server::Settings {
         webhook_path: config.webhook_path,
@@ -60,22 +76,66 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         }
     }
     served.abort();
+    served_admin.inspect(JoinHandle::abort);
     leave(0)
 }
 
-/// Says at once what would be in the way later, as `check` does; nothing waits for it.
-async fn look_around(config: Config, ffmpeg: Ffmpeg, store: Store) {
-    let room = check::spool::room(&config.spool_dir, config.spool_min_free, None);
-    for finding in [room, check::machine::open_files(None)] {
+async fn bind_admin(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "listening on {address} (ADMIN_ADDR: status page and metrics); another recorder on this machine may have it: set \
+             ADMIN_ADDR to another address, or to off"
+        )
+    })
+}
+
+/// How often ffmpeg and the bucket are looked at: while they work, and while they do not.
+const LOOK_EVERY: Duration = Duration::from_secs(300);
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+/// Says what this machine is short of, as `check` does.
+fn look_at_machine(config: &Config) {
+    let room = spool::room(&config.spool_dir, config.spool_min_free, None);
+    for finding in [room, machine::open_files(None)] {
         if finding.outcome != Outcome::Ok {
             tracing::warn!(err = %finding, "this machine is not ready for every meeting; `rtms-recorder check` says more");
         }
     }
-    match check::machine::ffmpeg(&ffmpeg).await.into_result() {
-        Ok(version) => tracing::info!(version, "found ffmpeg"),
-        Err(err) => tracing::error!(err, "meetings are captured, but no files are made until ffmpeg works"),
-    }
-    if let Err(err) = check::bucket::answers(&store).await.into_result() {
-        tracing::error!(err, "the bucket does not answer as it should; meetings are recorded and wait in the spool");
+}
+
+/// Says at once what would be in the way later, as `check` does, and whenever that changes; nothing waits for it.
+async fn look_around(recorder: Recorder, ffmpeg: Ffmpeg, store: Store) {
+    let (mut ffmpeg_worked, mut bucket_worked) = (None, None);
+    loop {
+        let found = ffmpeg.check().await;
+        let is_slow = matches!(found, Err(ffmpeg::Error::TimedOut { .. }));
+        let found = found.or_else(|err| machine::judge(&ffmpeg, Err(err)).into_result());
+        if ffmpeg_worked != Some(found.is_ok()) {
+            match &found {
+                Ok(version) => tracing::info!(version, "found ffmpeg"),
+                Err(err) => {
+                    tracing::error!(err, "meetings are captured, but no files are made until ffmpeg works");
+                }
+            }
+        }
+        let probed = bucket::answers(&store).await.into_result().map(drop);
+        if bucket_worked != Some(probed.is_ok()) {
+            match &probed {
+                Ok(()) if bucket_worked.is_some() => tracing::info!("the bucket answers again"),
+                Ok(()) => {}
+                Err(err) => tracing::error!(
+                    err,
+                    "the bucket does not answer as it should; meetings are recorded and wait in the spool"
+                ),
+            }
+        }
+        (ffmpeg_worked, bucket_worked) = (Some(found.is_ok()), Some(probed.is_ok()));
+        // One that is slow works: whoever is that busy is not to be told to send its streams elsewhere, too.
+        if !is_slow {
+            recorder.note_ffmpeg(found);
+        }
+        recorder.note_bucket(probed);
+        let all_works = ffmpeg_worked == bucket_worked && ffmpeg_worked == Some(true);
+        tokio::time::sleep(if all_works { LOOK_EVERY } else { LOOK_AGAIN }).await;
     }
 }

@@ -5,19 +5,24 @@
 
 use super::{Delivery, NotTaken, Receiver};
 use crate::config::{AppIndex, Apps};
+use crate::listen;
 use crate::protocol::event::Event;
 use crate::protocol::signature::{self, Refused};
+use crate::telemetry::metrics;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
+use hyper_util::service::TowerToHyperService;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use warp::Filter;
 use warp::http::{HeaderMap, Response, StatusCode};
 
 /// The largest body taken.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
+/// How many connections there are at most: Zoom and the proxies in front of us need a few.
+pub const MOST_CONNECTIONS: usize = 256;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long acting upon an event may take: Zoom waits 3 s.
@@ -57,13 +62,16 @@ pub async fn run(
             move |headers, body| {
                 let door = Arc::clone(&door);
                 async move {
-                    match collect(body).await {
+                    let began = Instant::now();
+                    let answer = match collect(body).await {
                         Ok(body) => door.webhook(&headers, body).await,
                         Err(status) => {
                             tracing::warn!(status = status.as_u16(), "a webhook's body was not taken");
                             plain(status, "")
                         }
-                    }
+                    };
+                    metrics().webhook(answer.status().as_u16(), began.elapsed());
+                    answer
                 }
             }
         });
@@ -75,7 +83,8 @@ pub async fn run(
         }
         Err(why) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     });
-    warp::serve(webhook.or(healthz).or(readyz)).incoming(listener).graceful(shutdown).run().await;
+    let service = TowerToHyperService::new(warp::service(webhook.or(healthz).or(readyz)));
+    listen::serve(listener, MOST_CONNECTIONS, service, shutdown).await;
 }
 
 struct Door {

@@ -194,6 +194,23 @@ pub fn picture(input: &Path, at_ms: i64, after_ms: u32) -> Vec<OsString> {
         .0
 }
 
+/// The first picture on standard input, as it came from Zoom, as a small JPEG on standard output.
+pub fn glance(codec: PictureCodec) -> Vec<OsString> {
+    let format = match codec {
+        PictureCodec::H264 => "h264",
+        PictureCodec::Jpg => "mjpeg",
+        PictureCodec::Png => "png_pipe",
+    };
+    Args::new()
+        .words("-loglevel error -protocol_whitelist pipe -threads 1 -f")
+        .word(format)
+        .words("-i pipe:0 -map 0:v:0 -filter_threads 1 -vf")
+        // The rest of the input is read, too: whoever writes it would take an early end for a failure.
+        .word("select=eq(n\\,0),scale=min(640\\,iw):-2:out_color_matrix=bt601:out_range=pc,setsar=1,format=yuvj420p")
+        .words("-fps_mode passthrough -c:v mjpeg -q:v 5 -threads 1 -f image2pipe pipe:1")
+        .0
+}
+
 /// How wide a picture of a recording may be.
 const PICTURE_WIDTH: u32 = 1280;
 

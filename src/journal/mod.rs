@@ -39,7 +39,7 @@ pub const FLUSH_EVERY: Duration = Duration::from_millis(100);
 pub const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// How long a chunk stays open.
 pub const CHUNK_AGE: Duration = Duration::from_secs(10);
-/// How large a chunk grows: the first one is rendered in one go, from memory.
+/// How large a chunk grows. What is in the first one waits in memory until all of it is known.
 pub const CHUNK_BYTES: u64 = 4 << 20;
 /// How much may wait for the disk, for one journal.
 pub const PENDING_BYTES: usize = 32 << 20;

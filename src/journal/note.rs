@@ -40,7 +40,7 @@ pub enum Note {
     /// The stream is over.
     Ended {
         /// How we know: `event`, `state`, `unreachable`; `down` if the recorder was not there to see it, `shutdown` if it was
-        /// told not to wait for it.
+        /// told not to wait for it, `operator` if somebody stopped this recording.
         source: String,
         /// Zoom's stop reason.
         #[serde(default, skip_serializing_if = "Option::is_none")]

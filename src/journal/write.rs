@@ -8,12 +8,14 @@ use super::files::{close_leftovers, create, sync_dir};
 use super::note::Note;
 use super::read::Chunk;
 use super::{EVENT, Error, PENDING_BYTES};
+use crate::telemetry::metrics;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
 /// The two threads that write journals. Dropping it ends them after a last flush.
@@ -75,11 +77,15 @@ struct Slot {
     /// Only the writing thread touches it, except before the slot is registered.
     file: Mutex<OpenChunk>,
     progress: watch::Sender<Progress>,
+    /// When the first of the lines was received that are being written, in Unix ms; 0 if none are.
+    writing_since_ms: AtomicI64,
 }
 
 #[derive(Default)]
 struct Pending {
     lines: Vec<u8>,
+    /// When the first of them was received, in Unix ms.
+    since_ms: i64,
     waiters: Vec<oneshot::Sender<()>>,
     dropped: Option<Dropped>,
     ending: bool,
@@ -159,6 +165,7 @@ impl Disk {
                 failing: false,
             }),
             progress: watch::Sender::new(Progress { closed, ended: false }),
+            writing_since_ms: AtomicI64::new(0),
         });
         state.journals.insert(slot.id, Arc::clone(&slot));
         Ok(Journal { slot, disk: self.clone() })
@@ -230,6 +237,15 @@ impl Journal {
         self.slot.progress.subscribe()
     }
 
+    /// How old the oldest message is that is not in a file yet.
+    pub fn backlog(&self, now_ms: i64) -> Duration {
+        let pending = lock(&self.slot.pending);
+        let waiting = (!pending.lines.is_empty()).then_some(pending.since_ms);
+        let writing = Some(self.slot.writing_since_ms.load(Ordering::Relaxed)).filter(|since| *since != 0);
+        let oldest = writing.into_iter().chain(waiting).min();
+        Duration::from_millis(oldest.map_or(0, |since| now_ms.saturating_sub(since).max(0).unsigned_abs()))
+    }
+
     /// The directory that holds the chunks.
     pub fn dir(&self) -> &Path {
         &self.slot.dir
@@ -243,7 +259,11 @@ impl Journal {
             dropped.messages += 1;
             dropped.bytes += message.len() as u64;
             dropped.to_ms = t_ms;
+            metrics().dropped_bytes.inc_by(message.len() as u64);
             return;
+        }
+        if pending.lines.is_empty() {
+            pending.since_ms = t_ms;
         }
         if let Some(dropped) = pending.dropped.take() {
             dropped.note(t_ms, &mut pending.lines);

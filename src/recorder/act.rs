@@ -1,9 +1,9 @@
 //! What an event does to the recordings. Each returns once its effect is durable.
 
 use super::recording::Recording;
-use super::spool::{Done, Folder};
+use super::spool::{Deletion, Done, Folder};
 use super::stream::{State, Stream};
-use super::{MOST_NOTICES, Recorder, withdraw};
+use super::{MOST_NOTICES, Recorder};
 use crate::capture::Command;
 use crate::clock;
 use crate::events::{Delivery, NotTaken, Receiver};
@@ -23,11 +23,7 @@ impl Receiver for Recorder {
     }
 
     fn ready(&self) -> Result<Vec<String>, String> {
-        if self.shared.drain.is_cancelled() {
-            return Err("shutting down".into());
-        }
-        self.room()?;
-        Ok(self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        self.readiness()
     }
 }
 
@@ -123,7 +119,10 @@ impl Recorder {
                 keep_start(folder.clone(), delivery).await?;
                 let withdrawn = CancellationToken::new();
                 let recording = Recording::new(Arc::clone(&self.shared), started, folder, withdrawn.clone());
-                let live = recording.start(delivery).await.map_err(|err| NotTaken(format!("{err:#}")))?;
+                let live = recording.start(delivery).await.map_err(|err| {
+                    self.shared.board.leave(&RecordingId::new(&stream_id, ordinal));
+                    NotTaken(format!("{err:#}"))
+                })?;
                 stream.add(ordinal, event_ts, withdrawn);
                 stream.go_live(Some(live));
             }
@@ -180,25 +179,8 @@ impl Recorder {
             if matches!(known.state, State::Withdrawn) {
                 continue;
             }
-            let ordinal = known.ordinal;
-            tracing::warn!(%stream_id, ordinal, "consent was withdrawn: all of it is deleted");
-            let folder = self.shared.spool.folder(RecordingId::new(stream_id, ordinal));
-            let mark = folder.clone();
-            blocking(move || mark.withdraw()).await?;
-            match std::mem::replace(&mut known.state, State::Withdrawn) {
-                State::Unfinished(withdrawn) => withdrawn.cancel(),
-                State::Published(published) => {
-                    let done = Done {
-                        stream_id: stream_id.clone(),
-                        ordinal,
-                        until_ts: known.since_ts,
-                        published: Some(published.clone()),
-                        at_ms: clock::unix_ms(),
-                    };
-                    withdraw::published(Arc::clone(&self.shared), folder, published, done);
-                }
-                State::Withdrawn => {}
-            }
+            tracing::warn!(%stream_id, ordinal = known.ordinal, "consent was withdrawn: all of it is deleted");
+            self.withdraw_one(stream_id, known, Deletion::Consent).await?;
         }
         Ok(())
     }
@@ -213,7 +195,7 @@ impl Recorder {
     }
 
     /// Whether the spool has room for another stream.
-    fn room(&self) -> Result<(), String> {
+    pub(super) fn room(&self) -> Result<(), String> {
         let free = self.shared.spool.free_bytes().map_err(|err| err.to_string())?;
         let least = self.shared.settings.spool_min_free;
         if free >= least {

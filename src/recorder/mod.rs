@@ -12,14 +12,16 @@
 //! - Starting up finishes what an earlier run left.
 
 mod act;
-mod live;
+mod board;
+mod control;
 mod recording;
 mod restart;
 pub mod spool;
 mod stream;
 mod withdraw;
 
-pub use live::LiveStream;
+pub use board::{Rendering, Stage, Status, Trouble, Upload};
+pub use control::{Machine, Refused};
 pub use stream::Published;
 
 use crate::capture::Dialer;
@@ -34,6 +36,8 @@ use crate::protocol::server_urls::{AllowedHosts, ServerUrl};
 use crate::render;
 use crate::store::Uploader;
 use act::blocking;
+use board::Board;
+use control::Health;
 use recording::Recording;
 use restart::Restarts;
 use serde_json::Value;
@@ -130,7 +134,6 @@ struct Shared {
     uploader: Uploader,
     renders: Semaphore,
     restarts: Restarts,
-    live: live::Registry,
     /// The state of a stream is held while an event about it is being made durable.
     streams: Mutex<HashMap<StreamId, Arc<tokio::sync::Mutex<Stream>>>>,
     tasks: TaskTracker,
@@ -140,6 +143,9 @@ struct Shared {
     finish: AtomicBool,
     /// Everything is dropped: what is not done is left to the next start.
     cancel: CancellationToken,
+    /// What is known of all recordings at the moment.
+    board: Board,
+    health: Mutex<Health>,
     /// What the operator should know, for the pages that show the state.
     notices: Mutex<Vec<String>>,
     /// How often tasks of a recording have panicked.
@@ -183,12 +189,13 @@ impl Recorder {
                 uploader,
                 renders: Semaphore::new(RENDERS),
                 restarts,
-                live: live::Registry::default(),
                 streams: Mutex::default(),
                 tasks: TaskTracker::new(),
                 drain: CancellationToken::new(),
                 finish: AtomicBool::new(false),
                 cancel: CancellationToken::new(),
+                board: Board::default(),
+                health: Mutex::default(),
                 notices: Mutex::default(),
                 panics: Mutex::default(),
             }),
@@ -249,7 +256,9 @@ impl Recorder {
                 stream.ordinal = stream.ordinal.max(done.ordinal);
                 stream.until_ts = stream.until_ts.max(done.until_ts);
                 let Some(published) = done.published.clone() else { return };
+                self.shared.board.published(folder.id(), published.clone(), done.at_ms, None);
                 let state = if folder.is_withdrawn() {
+                    self.shared.board.deleting(folder.id());
                     withdraw::published(Arc::clone(&self.shared), folder, published, done.clone());
                     State::Withdrawn
                 } else {
@@ -260,6 +269,9 @@ impl Recorder {
             Left::Unfinished(folder) => {
                 let id = folder.id().clone();
                 if let Err(err) = self.resume(folder, unfinished).await {
+                    if let Some(entry) = self.shared.board.entry(&id) {
+                        entry.failed(format!("{err:#}"), "It stays in the spool, and is picked up at the next start.");
+                    }
                     tracing::error!(recording = %id, err = format!("{err:#}"), "an unfinished recording cannot be picked up; it stays in the spool");
                 }
             }
@@ -290,6 +302,7 @@ impl Recorder {
             if let Err(err) = forgotten {
                 tracing::warn!(err = %err, "what is over cannot be removed from the spool");
             }
+            self.shared.board.forget_before(clock::unix_ms() - spool::REMEMBER.as_millis() as i64);
             let mut streams = self.shared.streams.lock().unwrap_or_else(PoisonError::into_inner);
             // Whoever holds a stream may be about to change it.
             streams.retain(|_, stream| {

@@ -2,8 +2,8 @@
 //!
 //! Each stage leaves its result in the spool, so that a recording can be picked up at any of them.
 
-use super::live::LiveStream;
-use super::spool::{Done, Folder, write_durably};
+use super::board::{Entry, Stage};
+use super::spool::{Deletion, Done, Folder, write_durably};
 use super::stream::Live;
 use super::{Published, Shared, Unfinished, withdraw};
 use crate::capture;
@@ -12,11 +12,12 @@ use crate::events::Delivery;
 use crate::journal::{self, Journal, Note, Progress, read};
 use crate::output::{self, Manifest, StopReason, StopSource};
 use crate::protocol::event::{Event, Started};
-use crate::protocol::link::{EndSource, Link, Now, Settings as LinkSettings};
+use crate::protocol::link::{EndSource, Ended, Link, Now, Settings as LinkSettings};
 use crate::protocol::message::Identity;
 use crate::protocol::signature;
 use crate::render::{self, Job};
-use crate::store::uploader::PublishPlan;
+use crate::store::uploader::{self, PublishPlan};
+use crate::telemetry::metrics;
 use anyhow::Context;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ const RENDER_AGAIN: [Duration; 4] =
 
 /// Why a recording ended that was told to.
 const SHUTDOWN: &str = "shutdown";
+const OPERATOR: &str = "operator";
 
 /// After a longer silence than this a stream is not joined again. Zoom gives up after 60 to 65 s; clocks may be adjusted.
 const HELD_BY_ZOOM: Duration = Duration::from_secs(180);
@@ -44,11 +46,14 @@ pub(super) struct Recording {
     withdrawn: CancellationToken,
     /// It is known whether the stream was started again: the manifest may be written.
     settled: CancellationToken,
+    /// What others see of it.
+    entry: Arc<Entry>,
 }
 
 impl Recording {
     pub(super) fn new(shared: Arc<Shared>, started: Started, folder: Folder, withdrawn: CancellationToken) -> Self {
-        Self { shared, started, folder, withdrawn, settled: CancellationToken::new() }
+        let entry = shared.board.enter(folder.id(), &started, folder.journal(), &shared.drain);
+        Self { shared, started, folder, withdrawn, settled: CancellationToken::new(), entry }
     }
 
     /// Begins a recording. Once this returns, a crash does not lose it.
@@ -132,15 +137,9 @@ impl Recording {
             since_ts: self.started.event_ts,
             identity: (self.started.id_key, self.started.id.clone()),
         };
+        self.entry.captures(&journal);
         self.shared.restarts.runs(&self.started, self.folder.id());
-        let health = capture::Health::default();
-        self.shared.live.add(LiveStream {
-            stream_id: self.started.stream.stream_id.clone(),
-            recording_id: self.folder.id().clone(),
-            product: self.started.stream.product,
-            health: health.clone(),
-        });
-        self.spawn(|recording| async move { recording.capture(link, journal, inbox, health).await });
+        self.spawn(|recording| async move { recording.capture(link, journal, inbox).await });
         live
     }
 
@@ -208,21 +207,16 @@ impl Recording {
     }
 
     /// Captures and renders until the stream has ended, then publishes.
-    async fn capture(
-        self,
-        link: Link,
-        journal: Journal,
-        commands: mpsc::Receiver<capture::Command>,
-        health: capture::Health,
-    ) {
-        let drain = self.shared.drain.clone();
+    async fn capture(self, link: Link, journal: Journal, commands: mpsc::Receiver<capture::Command>) {
         let progress = journal.progress();
         let capture = async {
-            let summary = capture::run(link, &self.shared.dialer, &journal, commands, &health, drain).await;
-            self.shared.live.remove(self.folder.id());
-            let finish = summary.ended.is_none() && self.shared.finish.load(Ordering::SeqCst);
+            let (vitals, stop) = (&self.entry.vitals, self.entry.stop.clone());
+            let summary = capture::run(link, &self.shared.dialer, &journal, commands, vitals, stop).await;
+            let told = self.entry.told.load(Ordering::SeqCst);
+            let finish = summary.ended.is_none() && (told || self.shared.finish.load(Ordering::SeqCst));
             if finish {
-                journal.note(clock::unix_ms(), &Note::Ended { source: SHUTDOWN.into(), reason: None });
+                let source = if told { OPERATOR } else { SHUTDOWN };
+                journal.note(clock::unix_ms(), &Note::Ended { source: source.into(), reason: None });
             }
             let over = summary.ended.is_some() || finish;
             let safe = if over { journal.close().await } else { journal.sync().await };
@@ -232,7 +226,7 @@ impl Recording {
             let reason = StopReason::new(summary.ended.and_then(|ended| ended.reason), StopSource::Signaling);
             if reason.is_withdrawn() {
                 let folder = self.folder.clone();
-                if let Ok(Err(err)) = tokio::task::spawn_blocking(move || folder.withdraw()).await {
+                if let Ok(Err(err)) = tokio::task::spawn_blocking(move || folder.withdraw(Deletion::Consent)).await {
                     tracing::error!(err = %err, "the withdrawal of consent may not survive a power loss");
                 }
                 self.withdrawn.cancel();
@@ -242,8 +236,8 @@ impl Recording {
                     source = ended.source.as_str(),
                     reason = ended.reason,
                     meaning = reason.meaning,
-                    region = health.region(),
-                    round_trip_ms = health.round_trip().map(|time| time.as_secs_f64() * 1000.0),
+                    region = vitals.health().region(),
+                    round_trip_ms = vitals.health().round_trip().map(|time| time.as_secs_f64() * 1000.0),
                     messages = summary.messages,
                     bytes = summary.bytes,
                     unparsed = summary.unparsed,
@@ -251,6 +245,15 @@ impl Recording {
                 ),
                 None if finish => tracing::info!("sockets dropped; the recording ends here"),
                 None => tracing::info!("sockets dropped; the recording goes on at the next start"),
+            }
+            match summary.ended {
+                Some(Ended { source: EndSource::Unreachable, .. }) => metrics().stream_end("UNREACHABLE"),
+                Some(_) => metrics().stream_end(&reason.name),
+                None if told => metrics().stream_end("OPERATOR"),
+                None => {}
+            }
+            if self.entry.stage() == Stage::Recording {
+                self.entry.set(Stage::Rendering);
             }
             self.shared.restarts.is_over(&self.started, self.folder.id());
             match summary.ended {
@@ -303,6 +306,7 @@ impl Recording {
 
     /// Deletes all of it.
     async fn withdraw(&self) {
+        self.entry.set(Stage::Deleting);
         let (folder, manifest) = self.bare();
         // Finished files may have gone up under another template.
         let folder = read_plan(&self.folder).map_or(folder, |plan| plan.folder);
@@ -332,6 +336,9 @@ impl Recording {
             match self.render_once(progress.clone()).await {
                 Ok(plan) => return plan,
                 Err(err) => {
+                    if err.downcast_ref().is_some_and(|err| matches!(err, render::Error::Ffmpeg(_))) {
+                        metrics().ffmpeg_restarts.inc();
+                    }
                     let delay = RENDER_AGAIN[attempt.min(RENDER_AGAIN.len() - 1)];
                     attempt += 1;
                     tracing::error!(
@@ -340,6 +347,8 @@ impl Recording {
                         delay_ms = delay.as_millis() as u64,
                         "rendering failed; nothing is lost, it is done again from the journal"
                     );
+                    let next = format!("It is done again from the journal after {} s.", delay.as_secs());
+                    self.entry.trouble(format!("Rendering failed: {err:#}"), next);
                     tokio::time::sleep(delay).await;
                 }
             }
@@ -353,7 +362,9 @@ impl Recording {
             journal: self.folder.journal(),
             work: self.folder.render(),
             out: self.folder.out(),
+            seen: self.entry.seen.clone(),
         };
+        self.entry.follows(&progress);
         let shared = &self.shared;
         let plan = render::run(&shared.settings.render, &shared.ffmpeg, &job, progress, &shared.renders).await?;
         let json = serde_json::to_vec_pretty(&plan)?;
@@ -375,7 +386,9 @@ impl Recording {
             );
         }
         let objects = plan.files.len();
-        let published = match self.shared.uploader.publish(&plan, &|_| {}, &self.shared.cancel).await {
+        self.entry.uploads(&plan);
+        let on_progress = |progress: uploader::Progress<'_>| self.entry.uploading(&progress);
+        let published = match self.shared.uploader.publish(&plan, &on_progress, &self.shared.cancel).await {
             Ok(published) => published,
             Err(err) if self.shared.cancel.is_cancelled() => {
                 tracing::info!(why = %err, "publishing goes on at the next start");
@@ -383,12 +396,16 @@ impl Recording {
             }
             Err(err) => {
                 tracing::error!(err = %err, "publishing failed; the files stay in the spool for the next start");
+                self.entry.failed(&err, "It is tried again at the next start, or when somebody says so here.");
                 return;
             }
         };
         let (_, manifest) = self.bare();
         let over = Published { folder: plan.folder, manifest: Box::new(manifest) };
         let done = self.done(over.clone());
+        for gap in &published.manifest.gaps {
+            metrics().gap(gap.cause.as_str(), gap.end.0 - gap.start.0);
+        }
         let spool_folder = self.folder.clone();
         match tokio::task::spawn_blocking(move || spool_folder.finish(&done)).await {
             Ok(Ok(())) => tracing::info!(
@@ -403,6 +420,7 @@ impl Recording {
             }
             Err(err) => tracing::error!(err = %err, "published, but tidying the spool panicked"),
         }
+        self.shared.board.published(self.folder.id(), over.clone(), clock::unix_ms(), Some(&published.manifest));
         self.shared.note_published(&self.started.stream.stream_id, self.folder.id().ordinal(), over).await;
     }
 }

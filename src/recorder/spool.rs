@@ -29,6 +29,8 @@ pub const REMEMBER: Duration = Duration::from_secs(24 * 3600);
 
 const DONE: &str = "done.json";
 const WITHDRAWN: &str = "withdrawn";
+/// What it holds if that was asked for by whoever runs the recorder.
+const OPERATOR: &[u8] = b"operator\n";
 const LINKS: &str = "links.json";
 const APP: &str = "app.json";
 
@@ -82,6 +84,15 @@ pub struct Done {
     pub published: Option<Published>,
     /// When this was written, in Unix ms.
     pub at_ms: i64,
+}
+
+/// Why a recording is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// Consent was withdrawn.
+    Consent,
+    /// Whoever runs the recorder said so.
+    Operator,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -140,8 +151,17 @@ impl Spool {
     /// # Errors
     /// When the system does not say.
     pub fn free_bytes(&self) -> Result<u64, Error> {
+        self.room().map(|(free, _)| free)
+    }
+
+    /// Free bytes for this user on the spool's file system, and how large that is.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn room(&self) -> Result<(u64, u64), Error> {
         let stat = rustix::fs::statvfs(&self.root).map_err(|err| failed("examining", &self.root)(err.into()))?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Ok((bytes(stat.f_bavail), bytes(stat.f_blocks)))
     }
 
     /// What earlier runs left. Folders that are no recordings are passed over, forgettable ones are removed.
@@ -273,13 +293,17 @@ impl Folder {
         self.write(LINKS, &serde_json::to_vec(links).expect("plain values are JSON"))
     }
 
-    /// Notes durably that consent was withdrawn.
+    /// Notes durably that all of it is to be deleted: consent was withdrawn, or whatever `why` says.
     ///
     /// # Errors
     /// When it cannot be made durable.
-    pub fn withdraw(&self) -> Result<(), Error> {
+    pub fn withdraw(&self, why: Deletion) -> Result<(), Error> {
         fs::create_dir_all(&self.dir).map_err(failed("creating", &self.dir))?;
-        self.write(WITHDRAWN, b"")
+        let mark: &[u8] = match why {
+            Deletion::Consent => b"",
+            Deletion::Operator => OPERATOR,
+        };
+        self.write(WITHDRAWN, mark)
     }
 
     /// Whether the recording is not over.
@@ -290,6 +314,14 @@ impl Folder {
     /// Whether consent was withdrawn and not everything is deleted yet.
     pub fn is_withdrawn(&self) -> bool {
         self.dir.join(WITHDRAWN).exists()
+    }
+
+    /// Why it is to be deleted, if it is.
+    pub fn deletion(&self) -> Deletion {
+        match fs::read(self.dir.join(WITHDRAWN)) {
+            Ok(mark) if mark == OPERATOR => Deletion::Operator,
+            _ => Deletion::Consent,
+        }
     }
 
     /// Deletes what was recorded, finished or not. The start event and the marks stay.
@@ -426,7 +458,7 @@ mod tests {
         folder("recent").finish(&done(clock::unix_ms())).unwrap();
         folder("old").finish(&done(0)).unwrap();
         folder("revoked").finish(&done(0)).unwrap();
-        folder("revoked").withdraw().unwrap();
+        folder("revoked").withdraw(Deletion::Consent).unwrap();
         folder("running").keep_start_event(b"{}").unwrap();
         spool.forget().unwrap();
         let there = |name: &str| tmp.path().join(name).exists();
@@ -452,7 +484,7 @@ mod tests {
         let done = Done { at_ms: clock::unix_ms(), ..done };
         folder.finish(&done).unwrap();
         folder.keep_links(&Links::default()).unwrap();
-        folder.withdraw().unwrap();
+        folder.withdraw(Deletion::Consent).unwrap();
         spool.left().unwrap();
         assert!(folder.is_withdrawn());
         fs::remove_file(folder.dir().join(WITHDRAWN)).unwrap();

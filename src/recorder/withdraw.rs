@@ -1,14 +1,16 @@
-//! Consent withdrawn: everything of a recording goes, in the spool and in the bucket.
+//! Consent withdrawn, or told to delete: everything of a recording goes, in the spool and in the bucket.
 
-use super::spool::{Done, Folder};
+use super::spool::{Deletion, Done, Folder};
 use super::{Published, Shared};
 use crate::clock;
 use crate::media::Timestamp;
 use crate::output::{StopReason, StopSource};
+use crate::store::uploader;
 use std::sync::Arc;
 use tracing::Instrument;
 
 const BECAUSE: &str = "Consent was withdrawn (stop reason 8).";
+const AS_TOLD: &str = "It was deleted on the recorder's status page or by its API.";
 const REVOKED: i64 = 8;
 
 /// Deletes a recording, and marks it as over. What the bucket's own manifest says is not needed for that, nor whether there
@@ -18,16 +20,32 @@ pub(super) async fn run(shared: &Shared, spool: &Folder, published: &Published, 
     if let Ok(Err(err)) = tokio::task::spawn_blocking(move || media.delete_media()).await {
         tracing::error!(err = %err, "withdrawn media could not be deleted from the spool; it is tried again at the next start");
     }
-    let mut manifest = published.manifest.clone().into_deleted(Timestamp(clock::unix_ms()), BECAUSE);
-    manifest.stop_reason = Some(StopReason::new(Some(REVOKED), StopSource::Event));
+    let marked = spool.clone();
+    let why = tokio::task::spawn_blocking(move || marked.deletion()).await.unwrap_or(Deletion::Consent);
+    let because = if why == Deletion::Consent { BECAUSE } else { AS_TOLD };
+    let mut manifest = published.manifest.clone().into_deleted(Timestamp(clock::unix_ms()), because);
+    if why == Deletion::Consent {
+        manifest.stop_reason = Some(StopReason::new(Some(REVOKED), StopSource::Event));
+    }
     let folder = &published.folder;
-    if let Err(err) = shared.uploader.withdraw(folder, &manifest, &|_| {}, &shared.cancel).await {
+    let done =
+        Done { published: Some(Published { folder: folder.clone(), manifest: Box::new(manifest.clone()) }), ..done };
+    let entry = shared.board.entry(spool.id());
+    let on_progress = |progress: uploader::Progress<'_>| entry.iter().for_each(|entry| entry.uploading(&progress));
+    if let Err(err) = shared.uploader.withdraw(folder, &manifest, &on_progress, &shared.cancel).await {
         tracing::error!(err = %err, "withdrawn media could not be deleted from the bucket; it is tried again at the next start");
         return;
     }
     let over = spool.clone();
     match tokio::task::spawn_blocking(move || over.finish(&done)).await {
-        Ok(Ok(())) => tracing::info!(folder = folder.as_str(), "deleted, as consent was withdrawn"),
+        Ok(Ok(())) => {
+            match why {
+                Deletion::Consent => tracing::info!(folder = folder.as_str(), "deleted, as consent was withdrawn"),
+                Deletion::Operator => tracing::info!(folder = folder.as_str(), "deleted, as told"),
+            }
+            let manifest = Box::new(manifest);
+            shared.board.deleted(spool.id(), Published { folder: folder.clone(), manifest });
+        }
         Ok(Err(err)) => {
             tracing::error!(err = %err, "deleted; the spool could not be tidied, which is tried again at the next start")
         }

@@ -232,6 +232,10 @@ impl Facts {
                 "RECORDER_STOPPED",
                 "The recorder was told to stop and to finish what it had (SHUTDOWN=finish).",
             )),
+            ("operator", None) => Some(StopReason::of_recorder(
+                "OPERATOR",
+                "The recording was stopped on the recorder's status page or by its API.",
+            )),
             (_, Some((_, code))) => Some(StopReason::new(code.or(reason), StopSource::Event)),
             ("", None) => None,
             (_, None) => Some(StopReason::new(reason, StopSource::Signaling)),
@@ -285,6 +289,8 @@ impl Facts {
         }
         if matches!(source, "shutdown" | "down") && self.stop_event.is_none() {
             because.push("The recorder was stopped before the stream ended; what came after is not known.".into());
+        } else if source == "operator" && self.stop_event.is_none() {
+            because.push("The recording was stopped before the stream ended; what came after is not in it.".into());
         } else if !self.left.is_empty() {
             because.push(
                 "The recorder was down when the stream ended; what came between its last message and the end is not known.".into(),

@@ -14,6 +14,7 @@ mod archive;
 mod assemble;
 mod encoding;
 mod facts;
+mod glance;
 mod items;
 mod keep;
 pub mod page;
@@ -40,6 +41,7 @@ use crate::timeline::clock::PausePolicy;
 use crate::timeline::image::Size;
 use crate::timeline::picture::EncodePolicy;
 use crate::timeline::{Span, gaps};
+pub use glance::{Picture, level, picture};
 use pictures::PictureFile;
 use sha2::{Digest, Sha256};
 use sound::Encoder;
@@ -91,6 +93,17 @@ pub struct Job {
     pub work: PathBuf,
     /// For the finished files.
     pub out: PathBuf,
+    /// Told after each chunk.
+    pub seen: watch::Sender<Seen>,
+}
+
+/// How far rendering has come, and what was seen on the way.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The number of the last chunk that was rendered.
+    pub rendered: u32,
+    /// Who was there by then, by name if that is known.
+    pub present: Vec<String>,
 }
 
 /// Why a journal could not be rendered.
@@ -193,6 +206,7 @@ pub async fn render_journal(
         journal: journal.to_owned(),
         work: out.join("work"),
         out: out.to_owned(),
+        seen: watch::Sender::default(),
     };
     let plan = run(settings, ffmpeg, &job, progress, &Semaphore::new(1)).await?;
     let mut manifest = plan.manifest.clone();
@@ -245,8 +259,9 @@ fn digest(path: &Path) -> Result<(u64, String), Error> {
 /// In the directory of an attempt: the files that need nothing more.
 const FINISHED: &str = "finished";
 
-/// How much of a journal is decoded at a time: memory does not depend on how much has piled up.
-const PIECE_BYTES: u64 = 1 << 20;
+/// How much of a journal is decoded at a time. Little, so that memory does not depend on how much has piled up, and so that the
+/// C library gives it back: it keeps, for each thread, up to twice the largest block that was ever freed.
+const PIECE_BYTES: u64 = 256 << 10;
 
 /// One rendering from the first chunk on.
 struct Attempt<'a> {
@@ -303,6 +318,8 @@ impl<'a> Attempt<'a> {
                     if let Err(earlier) = self.feed(chunk).await? {
                         return Ok(Err(earlier));
                     }
+                    let present = self.tracks.present();
+                    self.job.seen.send_replace(Seen { rendered: next, present });
                 } else {
                     tracing::error!(chunk = next, "a chunk of the journal is missing");
                 }
@@ -330,20 +347,28 @@ impl<'a> Attempt<'a> {
     async fn feed(&mut self, chunk: Chunk) -> Result<Result<(), EarlierZero>, Error> {
         let mut pieces = chunk.pieces()?;
         loop {
-            // Zero is the earliest time in the first chunk.
-            let bytes = if self.tracks.has_begun() { PIECE_BYTES } else { u64::MAX };
             let mut tracks = std::mem::replace(&mut self.tracks, Tracks::new(self.settings, None));
-            let fed;
-            (tracks, pieces, fed) = tokio::task::spawn_blocking(move || {
-                let fed = pieces.next(bytes).map(|piece| piece.map(|piece| tracks.feed(&piece, chunk.open)));
-                (tracks, pieces, fed)
+            // A panic is to name its recording.
+            let span = tracing::Span::current();
+            let (fed, is_last);
+            (tracks, pieces, fed, is_last) = tokio::task::spawn_blocking(move || {
+                let _recording = span.entered();
+                let piece = pieces.next(PIECE_BYTES);
+                let is_last = matches!(piece, Ok(None));
+                let fed = piece.map(|piece| match piece {
+                    Some(lines) => tracks.feed(&lines, chunk.open),
+                    None => tracks.end_chunk(),
+                });
+                (tracks, pieces, fed, is_last)
             })
             .await?;
             self.tracks = tracks;
             match fed? {
-                Some(Ok(ready)) => self.write(ready, false).await?,
-                Some(Err(earlier)) => return Ok(Err(earlier)),
-                None => return Ok(Ok(())),
+                Ok(ready) => self.write(ready, false).await?,
+                Err(earlier) => return Ok(Err(earlier)),
+            }
+            if is_last {
+                return Ok(Ok(()));
             }
         }
     }
@@ -372,7 +397,8 @@ impl<'a> Attempt<'a> {
 
     async fn finish(mut self) -> Result<Result<PublishPlan, EarlierZero>, Error> {
         let tracks = std::mem::replace(&mut self.tracks, Tracks::new(self.settings, None));
-        let whole = match tokio::task::spawn_blocking(move || tracks.finish()).await? {
+        let span = tracing::Span::current();
+        let whole = match tokio::task::spawn_blocking(move || span.in_scope(|| tracks.finish())).await? {
             Ok(whole) => whole,
             Err(earlier) => return Ok(Err(earlier)),
         };

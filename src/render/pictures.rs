@@ -27,7 +27,7 @@ use std::sync::Arc;
 /// Where pictures cannot be decoded for longer than this (in ms), a slate is shown rather than the last one that could.
 const HELD_MS: i64 = 1000;
 /// How much is gathered before it is written.
-const WRITE_BYTES: usize = 1 << 20;
+const WRITE_BYTES: usize = 256 << 10;
 
 /// The track up to where it has been rendered.
 #[derive(Debug)]

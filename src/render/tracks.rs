@@ -95,6 +95,11 @@ impl Step {
 }
 
 impl Tracks {
+    /// Who is there by now, by name if that is known.
+    pub(super) fn present(&self) -> Vec<String> {
+        self.texts.present(self.facts.started().map(|started| started.stream.product))
+    }
+
     /// Tracks that start at `zero`, or at the earliest packet of the first chunk that has any.
     pub(super) fn new(settings: &Settings, zero: Option<Timestamp>) -> Self {
         let (width, height) = settings.canvas;
@@ -120,19 +125,24 @@ impl Tracks {
         }
     }
 
-    /// Whether zero is known.
-    pub(super) fn has_begun(&self) -> bool {
-        self.clock.is_some()
-    }
-
     /// Takes the next lines of the journal.
-    pub(super) fn feed(&mut self, chunk: &[u8], open: bool) -> Result<Ready, EarlierZero> {
+    pub(super) fn feed(&mut self, lines: &[u8], open: bool) -> Result<Ready, EarlierZero> {
         let mut steps = std::mem::take(&mut self.early);
-        for received in items(chunk, open) {
+        for received in items(lines, open) {
             self.facts.push(&received);
             self.texts.push(&received.item);
             self.judge(received, &mut steps);
         }
+        if self.clock.is_none() {
+            self.early = steps;
+            return Ok(Ready::default());
+        }
+        self.take_steps(steps)
+    }
+
+    /// A chunk has been fed. Zero is the earliest time in the first one that has any.
+    pub(super) fn end_chunk(&mut self) -> Result<Ready, EarlierZero> {
+        let steps = std::mem::take(&mut self.early);
         self.take_steps(steps)
     }
 

@@ -43,7 +43,7 @@ pub use uploader::Uploader;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
-use object_store::{Attribute, ObjectStore, ObjectStoreExt, PutOptions};
+use object_store::{Attribute, ObjectStore, ObjectStoreExt, PutOptions, PutPayload};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::io;
@@ -162,13 +162,19 @@ impl Store {
         let path = parse(key)?;
         let size_bytes = bytes.len() as u64;
         let sha256 = hex(&Sha256::digest(&bytes));
-        self.put_once(key, &path, bytes, attributes).await?;
+        self.put_once(key, &path, bytes.into(), attributes).await?;
         self.verify(key, size_bytes, sha256).await
     }
 
-    async fn put_once(&self, key: &str, path: &Path, bytes: Bytes, attributes: Attributes<'_>) -> Result<(), Error> {
+    async fn put_once(
+        &self,
+        key: &str,
+        path: &Path,
+        bytes: PutPayload,
+        attributes: Attributes<'_>,
+    ) -> Result<(), Error> {
         let options = PutOptions { attributes: self.attributes(attributes), ..PutOptions::default() };
-        let put = self.0.objects.put_opts(path, bytes.into(), options).await;
+        let put = self.0.objects.put_opts(path, bytes, options).await;
         put.map_err(|e| self.remote("upload of", key, &e))?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::{Attributes, Error, Inner, PART_SIZE, Store, Stored, hex, parse};
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{MultipartUpload, PutMultipartOptions};
+use object_store::{MultipartUpload, PutMultipartOptions, PutPayload};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,6 +14,9 @@ use tokio::task::JoinSet;
 
 /// How many parts of one upload are in flight. More helps little: a part is large.
 const PARTS_OF_ONE: usize = 2;
+
+/// How much is read at once: blocks of memory as large as a part would stay with the process.
+const PIECE_BYTES: u64 = 256 << 10;
 
 /// S3 takes at most 10 000 parts, so a file above 78 GiB gets larger ones.
 const MAX_PARTS: u64 = 10_000;
@@ -48,9 +51,9 @@ impl Store {
         let size_bytes = reader.size_bytes;
         let sha256 = if size_bytes <= PART_SIZE {
             let permit = self.permit().await;
-            let (mut reader, bytes) = reader.next().await?;
+            let (mut reader, part) = reader.next().await?;
             let sha256 = reader.finish()?;
-            self.put_once(key, &path, bytes, attributes).await?;
+            self.put_once(key, &path, part, attributes).await?;
             drop(permit);
             sha256
         } else if let Some(staged) = self.stage(&path, file).await {
@@ -110,10 +113,10 @@ impl Store {
                 return Ok(sha256);
             }
             let permit = self.permit().await;
-            let (next, bytes) = reader.next().await?;
+            let (next, part) = reader.next().await?;
             reader = next;
-            let part_bytes = bytes.len() as u64;
-            let part = upload.put_part(bytes.into());
+            let part_bytes = part.content_length() as u64;
+            let part = upload.put_part(part);
             parts.tasks.spawn(async move {
                 let _permit = permit;
                 part.await.map(|()| part_bytes)
@@ -191,30 +194,45 @@ impl Reader {
     }
 
     /// The next part; empty at the end.
-    async fn next(mut self) -> Result<(Self, Bytes), Error> {
+    async fn next(mut self) -> Result<(Self, PutPayload), Error> {
         blocking(move || {
-            let wanted = self.part_bytes.min(self.left_bytes);
-            let mut bytes = Vec::with_capacity(wanted as usize);
-            if let Err(source) = self.file.by_ref().take(wanted).read_to_end(&mut bytes) {
-                let path = self.path;
-                return Err(Error::File { path, source });
+            let part_left = self.left_bytes - self.part_bytes.min(self.left_bytes);
+            let mut pieces = Vec::new();
+            while self.left_bytes > part_left {
+                let mut piece = Vec::new();
+                self.read(part_left, &mut piece)?;
+                pieces.push(Bytes::from(piece));
             }
-            if bytes.len() as u64 != wanted {
-                return Err(Error::FileChanged { path: self.path });
-            }
-            self.sha256.update(&bytes);
-            self.left_bytes -= wanted;
-            Ok((self, Bytes::from(bytes)))
+            Ok((self, PutPayload::from_iter(pieces)))
         })
         .await
     }
 
     /// The hash of what has not been read yet, and of what has.
-    async fn hash(mut self) -> Result<String, Error> {
-        while self.left_bytes > 0 {
-            (self, _) = self.next().await?;
+    pub(super) async fn hash(mut self) -> Result<String, Error> {
+        blocking(move || {
+            let mut piece = Vec::new();
+            while self.left_bytes > 0 {
+                piece.clear();
+                self.read(0, &mut piece)?;
+            }
+            self.finish()
+        })
+        .await
+    }
+
+    /// Reads a piece, until `left_bytes` are left at most, and hashes it.
+    fn read(&mut self, left_bytes: u64, piece: &mut Vec<u8>) -> Result<(), Error> {
+        let wanted = PIECE_BYTES.min(self.left_bytes - left_bytes);
+        piece.reserve_exact(wanted as usize);
+        let read = self.file.by_ref().take(wanted).read_to_end(piece);
+        read.map_err(|source| Error::File { path: self.path.clone(), source })?;
+        if piece.len() as u64 != wanted {
+            return Err(Error::FileChanged { path: self.path.clone() });
         }
-        self.finish()
+        self.sha256.update(&piece);
+        self.left_bytes -= wanted;
+        Ok(())
     }
 
     /// The hash of the whole file, which still has to have the size that it had.

@@ -59,6 +59,7 @@ impl Home {
             ("ZOOM_ALLOWED_HOSTS", "127.0.0.1,localhost"),
             ("HOST", "127.0.0.1"),
             ("PORT", "0"),
+            ("ADMIN_ADDR", "127.0.0.1:0"),
             ("LOG_FORMAT", "json"),
             ("SPOOL_MIN_FREE", "1MiB"),
             // Tests of recordings look at recordings; `pages` looks at the list of them.
@@ -178,8 +179,11 @@ impl Home {
                 of_home.lock().unwrap().push(line);
             }
         });
-        let mut recorder = Recorder { child, lines, webhook: String::new() };
+        let mut recorder = Recorder { child, lines, webhook: String::new(), admin: String::new() };
         let ready = recorder.wait_for("ready").await;
+        if let Some(line) = recorder.logged("status page").first() {
+            recorder.admin = line["address"].as_str().expect("an address").to_owned();
+        }
         recorder.webhook = ready["webhook"].as_str().expect("an address").to_owned();
         recorder
     }
@@ -230,6 +234,8 @@ pub(crate) struct Recorder {
     lines: Arc<Mutex<Vec<String>>>,
     /// Where it takes webhooks.
     pub(crate) webhook: String,
+    /// Where its status page is; empty if that is off.
+    pub(crate) admin: String,
 }
 
 impl Recorder {
@@ -241,6 +247,12 @@ impl Recorder {
     pub(crate) fn address(&self) -> SocketAddr {
         let rest = self.webhook.strip_prefix("http://").expect("an address");
         rest.split('/').next().expect("a host").parse().expect("an address")
+    }
+
+    /// Where its status page listens.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        let rest = self.admin.strip_prefix("http://").expect("an address");
+        rest.trim_end_matches('/').parse().expect("an address")
     }
 
     pub(crate) fn raw_log(&self) -> String {

@@ -79,8 +79,10 @@ async fn a_disk_that_takes_nothing_costs_counted_messages_and_a_note() {
         for t in 2..8 {
             journal.append(t, "video", message.as_bytes());
         }
+        assert_eq!(journal.backlog(1002), Duration::from_secs(1));
     }
     journal.sync().await.unwrap();
+    assert_eq!(journal.backlog(1002), Duration::ZERO);
     journal.append(9, "audio", b"{}");
     journal.close().await.unwrap();
     let lines = all_lines(tmp.path());

@@ -7,6 +7,7 @@ use super::super::{CHUNK_AGE, CHUNK_BYTES, FLUSH_EVERY, SYNC_EVERY};
 use super::{OpenChunk, Progress, Shared, Slot, lock};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, mpsc};
 use std::thread;
 use std::time::Instant;
@@ -100,6 +101,8 @@ pub(super) fn flush(slot: &Arc<Slot>, sync_now: bool, to_sync: &mpsc::Sender<Syn
             chunk.writing.clear();
             chunk.done = 0;
             std::mem::swap(&mut chunk.writing, &mut pending.lines);
+            let since_ms = if chunk.writing.is_empty() { 0 } else { pending.since_ms };
+            slot.writing_since_ms.store(since_ms, Ordering::Relaxed);
             // After what came before it; and though nothing else may come.
             if let Some(dropped) = pending.dropped.take() {
                 dropped.note(dropped.to_ms, &mut chunk.writing);
@@ -118,6 +121,7 @@ pub(super) fn flush(slot: &Arc<Slot>, sync_now: bool, to_sync: &mpsc::Sender<Syn
         chunk.failing = true;
         return false;
     }
+    slot.writing_since_ms.store(0, Ordering::Relaxed);
     if chunk.failing {
         tracing::info!(dir = %slot.dir.display(), "the journal is written again");
         chunk.failing = false;

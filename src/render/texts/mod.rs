@@ -63,6 +63,11 @@ impl Collected {
         }
     }
 
+    /// Who is there after what was seen so far, by name if that is known.
+    pub(super) fn present(&self, product: Option<Product>) -> Vec<String> {
+        self.seen.present(product)
+    }
+
     /// The earliest time of a text: the zero of a recording without any media.
     pub(super) fn earliest(&self) -> Option<Timestamp> {
         self.said.earliest().into_iter().chain(self.written.earliest()).min()

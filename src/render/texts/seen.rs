@@ -16,6 +16,25 @@ impl Seen {
         self.0.push(happening.clone());
     }
 
+    /// Who is there after all of it.
+    pub(super) fn present(&self, product: Option<Product>) -> Vec<String> {
+        let mut present: Vec<&Who> = Vec::new();
+        for happening in &self.0 {
+            let kind = happening.kind(product);
+            for who in &happening.who {
+                let is_there = present.iter().any(|there| there.user_id == who.user_id);
+                match kind {
+                    Some(Kind::Left) => present.retain(|there| there.user_id != who.user_id),
+                    // Zoom tells a new connection again who is there.
+                    Some(Kind::Joined) if !is_there => present.push(who),
+                    _ => {}
+                }
+            }
+        }
+        let name = |who: &Who| who.user_name.clone().unwrap_or_else(|| who.user_id.to_string());
+        present.into_iter().map(name).collect()
+    }
+
     /// Who did what; what has not ended by then lasts to the end of the timeline.
     pub(super) fn finish(mut self, clock: &Clock, end: Pts, product: Option<Product>) -> People {
         // Two sockets in turn may have brought them.

@@ -18,6 +18,7 @@ use super::ledger::{Ledger, Version};
 use super::{Attributes, Error as StoreError, Store, Stored};
 use crate::output::manifest::StoredObject;
 use crate::output::{Folder, Manifest, Object};
+use crate::telemetry::metrics;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use persist::Outage;
@@ -27,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How uploads are done.
@@ -162,6 +163,8 @@ pub struct Uploader {
     uploads: Arc<Semaphore>,
     outage: Mutex<Outage>,
     commits: watch::Sender<u64>,
+    /// Rings for whoever waits for the next attempt.
+    again: Notify,
 }
 
 type OnProgress<'a> = &'a (dyn Fn(Progress<'_>) + Send + Sync);
@@ -175,12 +178,23 @@ impl Uploader {
             uploads: Arc::new(Semaphore::new(settings.uploads_at_once.max(1))),
             outage: Mutex::new(Outage::default()),
             commits: watch::Sender::new(0),
+            again: Notify::new(),
         }
     }
 
     /// Changes whenever a manifest was written, be it of a recording or of a deletion.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.commits.subscribe()
+    }
+
+    /// Tries all again at once that waits for its next attempt.
+    pub fn try_again(&self) {
+        self.again.notify_waiters();
+    }
+
+    /// What failed last, since the bucket has taken nothing; none if it works, as far as is known.
+    pub fn outage(&self) -> Option<String> {
+        self.failing().failure()
     }
 
     /// The store.
@@ -231,6 +245,7 @@ impl Uploader {
         let (stored, was_there) = self.persist(Work::Upload, &name, &key, on_progress, cancel, attempt).await?;
         let size_bytes = stored.size_bytes;
         if !was_there {
+            metrics().uploaded_bytes.inc_by(size_bytes);
             sent_bytes.fetch_add(size_bytes, Ordering::Relaxed);
         }
         on_progress(Progress::Stored { object: &file.object, size_bytes, was_there });

@@ -1,6 +1,7 @@
 //! Trying again until it works, and saying so now and then.
 
 use super::{Error, OnProgress, Progress, StoreError, Uploader};
+use crate::telemetry::metrics;
 use std::fmt;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -59,6 +60,8 @@ impl std::error::Error for Failure {}
 /// Whether the store is failing at the moment, for the log.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
+    /// The last failure, in words, if nothing has succeeded since.
+    last: Option<String>,
     logged_at: Option<Instant>,
     unlogged: u64,
 }
@@ -87,6 +90,10 @@ impl Uploader {
             };
             let error = match result {
                 Ok(done) => {
+                    self.failing().last = None;
+                    if work == Work::Upload {
+                        metrics().upload("stored");
+                    }
                     if tries > 1 {
                         self.log_recovery(key, tries, started.elapsed());
                     }
@@ -102,6 +109,10 @@ impl Uploader {
                 elapsed: started.elapsed(),
                 error: error.into(),
             });
+            if work == Work::Upload {
+                metrics().upload("failed");
+            }
+            self.failing().last = Some(failure.to_string());
             if !failure.error.is_retryable() {
                 return Err(Error::Failed(failure));
             }
@@ -109,7 +120,13 @@ impl Uploader {
             on_progress(Progress::Failed { failure: &failure, retry_in });
             self.log_failure(key, &failure, retry_in);
             last = Some(failure);
-            if cancel.run_until_cancelled(tokio::time::sleep(retry_in)).await.is_none() {
+            let waited = async {
+                tokio::select! {
+                    () = tokio::time::sleep(retry_in) => {}
+                    () = self.again.notified() => {}
+                }
+            };
+            if cancel.run_until_cancelled(waited).await.is_none() {
                 return Err(Error::Cancelled { last });
             }
         }
@@ -117,7 +134,7 @@ impl Uploader {
     }
 
     fn log_failure(&self, key: &str, failure: &Failure, retry_in: Duration) {
-        let unlogged = self.outage().failed(Instant::now());
+        let unlogged = self.failing().failed(Instant::now());
         if let Some(unlogged) = unlogged {
             let delay_ms = retry_in.as_millis() as u64;
             tracing::warn!(key, attempt = failure.tries, delay_ms, unlogged, err = %failure, "the bucket fails, trying again");
@@ -125,17 +142,21 @@ impl Uploader {
     }
 
     fn log_recovery(&self, key: &str, attempts: u32, elapsed: Duration) {
-        if self.outage().recovered() {
+        if self.failing().recovered() {
             tracing::info!(key, attempts, elapsed_s = elapsed.as_secs(), "the bucket works again");
         }
     }
 
-    fn outage(&self) -> std::sync::MutexGuard<'_, Outage> {
+    pub(super) fn failing(&self) -> std::sync::MutexGuard<'_, Outage> {
         self.outage.lock().expect("nothing panics under this lock")
     }
 }
 
 impl Outage {
+    pub(super) fn failure(&self) -> Option<String> {
+        self.last.clone()
+    }
+
     /// Whether a failure is worth a line, and if so, how many were not since the last one.
     fn failed(&mut self, now: Instant) -> Option<u64> {
         if self.logged_at.is_some_and(|at| now.duration_since(at) < LOG_EVERY) {

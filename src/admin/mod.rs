@@ -1,0 +1,212 @@
+//! The status page, the API behind it, and the metrics: what an operator sees of the recorder and tells it.
+//!
+//! It owns who may come in (`guard`) and what is answered; what is so, and what is done, is the recorder's. `openapi.json`
+//! describes the API; the page uses nothing else.
+//!
+//! # Invariants
+//!
+//! - Nothing is answered to whoever could not read it anyway: without a token only names of this machine are taken for the
+//!   host (a name that leads here by somebody else's DNS is none), with a token only those who know it.
+//! - Nothing is changed by a GET, nor by a request that another site's page can make.
+//! - Names of people are shown, and never logged.
+
+mod files;
+mod guard;
+mod metrics;
+mod page;
+mod state;
+
+use crate::config::AdminConfig;
+use crate::ids::RecordingId;
+use crate::listen;
+use crate::recorder::{Recorder, Refused};
+use bytes::Bytes;
+use futures_util::stream;
+use guard::{Guard, Verdict};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, StatusCode};
+use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
+use state::States;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use warp::reply::{Reply, Response};
+use warp::{Filter, sse};
+
+/// The API, as OpenAPI 3.1.
+pub const OPENAPI: &str = include_str!("openapi.json");
+
+/// How many connections there are at most; each open page holds one.
+const MOST_CONNECTIONS: usize = 64;
+/// The largest body: a form with a token.
+const MAX_BODY_BYTES: u64 = 4096;
+/// How often a page is told what is new.
+const TELL_EVERY: Duration = Duration::from_secs(2);
+
+/// Serves until `shutdown` completes.
+pub async fn run(
+    listener: TcpListener,
+    config: AdminConfig,
+    recorder: Recorder,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
+    let port = listener.local_addr().map_or_else(|_| config.listen.port(), |address| address.port());
+    let admin = Arc::new(Admin {
+        guard: Guard::new(config.token, port),
+        states: States::new(recorder.clone()),
+        pictures: files::Pictures::default(),
+        recorder,
+    });
+    let routes = warp::method()
+        .and(warp::path::full())
+        .and(warp::header::headers_cloned())
+        .and(
+            warp::body::content_length_limit(MAX_BODY_BYTES)
+                .and(warp::body::bytes())
+                .or(warp::any().map(Bytes::new))
+                .unify(),
+        )
+        .then(move |method: Method, path: warp::path::FullPath, headers: HeaderMap, body: Bytes| {
+            let admin = Arc::clone(&admin);
+            async move { admin.answer(&method, path.as_str(), &headers, &body).await }
+        });
+    listen::serve(listener, MOST_CONNECTIONS, TowerToHyperService::new(warp::service(routes)), shutdown).await;
+}
+
+struct Admin {
+    guard: Guard,
+    recorder: Recorder,
+    states: States,
+    pictures: files::Pictures,
+}
+
+impl Admin {
+    async fn answer(self: Arc<Self>, method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> Response {
+        let answer = match self.guard.look(method, path, headers) {
+            Verdict::Welcome => self.route(method, path, headers).await,
+            Verdict::LogIn => self.guard.log_in(headers, body).await,
+            Verdict::LogOut => self.guard.log_out(headers),
+            Verdict::AskToLogIn => page::login(false),
+            Verdict::Refused(status, why) => refusal(status, why),
+        };
+        with_safety(answer)
+    }
+
+    async fn route(self: &Arc<Self>, method: &Method, path: &str, headers: &HeaderMap) -> Response {
+        let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let get = method == Method::GET || method == Method::HEAD;
+        match parts[..] {
+            [""] if get => page::status(self.guard.has_token()),
+            ["openapi.json"] if get => with_type(OPENAPI, "application/json"),
+            ["metrics"] if get => self.metrics().await,
+            ["api", "state"] if get => with_type(self.states.json().await, "application/json"),
+            ["api", "events"] if get => self.events(),
+            ["api", "recordings", id] if get || method == Method::DELETE => match id_of(id) {
+                Some(id) if get => self.recording(&id).await,
+                Some(id) => done(self.recorder.delete(&id).await, &self.states),
+                None => not_found(),
+            },
+            ["api", "recordings", id, what] if get || method == Method::POST => match (id_of(id), what) {
+                (Some(id), "picture") if get => self.pictures.answer(&self.recorder, &id).await,
+                (Some(id), "stop") if !get => done(self.recorder.stop(&id), &self.states),
+                (Some(id), "retry") if !get => done(self.recorder.retry(&id).await, &self.states),
+                _ => not_found(),
+            },
+            ["api", "recordings", id, "files", ..] if get => match id_of(id) {
+                Some(id) => files::answer(&self.recorder, &id, &parts[4..].join("/"), method, headers).await,
+                None => not_found(),
+            },
+            _ => not_found(),
+        }
+    }
+
+    async fn metrics(&self) -> Response {
+        let recorder = self.recorder.clone();
+        let text = tokio::task::spawn_blocking(move || metrics::collect(&recorder)).await.unwrap_or_default();
+        with_type(text, crate::telemetry::metrics::CONTENT_TYPE)
+    }
+
+    /// What is so, again and again, for as long as somebody listens.
+    fn events(self: &Arc<Self>) -> Response {
+        let (sender, mut events) = tokio::sync::mpsc::channel(1);
+        let admin = Arc::clone(self);
+        tokio::spawn(async move {
+            loop {
+                let event = sse::Event::default().event("state").data(admin.states.json().await);
+                if sender.send(Ok::<_, std::convert::Infallible>(event)).await.is_err() {
+                    return;
+                }
+                admin.states.changed(TELL_EVERY).await;
+            }
+        });
+        sse::reply(sse::keep_alive().stream(stream::poll_fn(move |cx| events.poll_recv(cx)))).into_response()
+    }
+
+    async fn recording(&self, id: &RecordingId) -> Response {
+        match self.states.recording(id).await {
+            Ok(Some(recording)) => with_json(StatusCode::OK, &recording),
+            Ok(None) => not_found(),
+            Err(err) => failure(&err),
+        }
+    }
+}
+
+fn id_of(text: &str) -> Option<RecordingId> {
+    RecordingId::from_folder(text)
+}
+
+/// What was asked for is done, or will be.
+fn done(result: Result<(), Refused>, states: &States) -> Response {
+    states.invalidate();
+    match result {
+        Ok(()) => with_json(StatusCode::ACCEPTED, &json!({})),
+        Err(err) => failure(&err),
+    }
+}
+
+fn failure(err: &Refused) -> Response {
+    let status = match err {
+        Refused::Unknown(_) => StatusCode::NOT_FOUND,
+        Refused::State { .. } => StatusCode::CONFLICT,
+        Refused::Spool(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::Bucket(_) | Refused::Manifest(_) => StatusCode::BAD_GATEWAY,
+    };
+    refusal(status, &err.to_string())
+}
+
+fn not_found() -> Response {
+    refusal(StatusCode::NOT_FOUND, "there is nothing at this address")
+}
+
+fn refusal(status: StatusCode, why: &str) -> Response {
+    with_json(status, &json!({ "error": why }))
+}
+
+fn with_json(status: StatusCode, value: &Value) -> Response {
+    let mut answer = with_type(value.to_string(), "application/json");
+    *answer.status_mut() = status;
+    answer
+}
+
+fn with_type(body: impl Into<Bytes>, content_type: &'static str) -> Response {
+    let mut answer = Response::new(body.into().into());
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+/// Nothing of it is kept, framed or read by others.
+fn with_safety(mut answer: Response) -> Response {
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        // Without any a browser would not say either where a form comes from.
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}

@@ -1,0 +1,273 @@
+//! What an operator sees of the recorder and tells it: the state of all, and to stop, delete or retry one.
+
+use super::act::blocking;
+use super::board::{Stage, Status};
+use super::spool::{Deletion, Done, Folder, Left};
+use super::stream::{Known, State, Stream};
+use super::{Recorder, Unfinished, withdraw};
+use crate::clock;
+use crate::events::NotTaken;
+use crate::ids::{RecordingId, StreamId};
+use crate::output::{self, Manifest, Object};
+use crate::render::{self, Picture};
+use crate::store::{self, Store};
+use serde::Serialize;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+/// Why something was not done that somebody asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// There is no such recording.
+    #[error("there is no recording {0}, or no longer")]
+    Unknown(RecordingId),
+    /// It is in a state that does not allow it.
+    #[error("the recording is {}: {wanted}", state.as_str())]
+    State {
+        /// What is being done with it.
+        state: Stage,
+        /// What can be done instead.
+        wanted: &'static str,
+    },
+    /// The spool did not take it.
+    #[error("the spool did not take it: {0}")]
+    Spool(String),
+    /// The bucket did not give it.
+    #[error(transparent)]
+    Bucket(#[from] store::Error),
+    /// What the bucket has is no manifest.
+    #[error("the manifest in the bucket cannot be read")]
+    Manifest(#[from] serde_json::Error),
+}
+
+impl From<NotTaken> for Refused {
+    fn from(err: NotTaken) -> Self {
+        Self::Spool(err.0)
+    }
+}
+
+/// Whether what recordings need is there. None is: not known yet.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    ffmpeg: Option<Result<String, String>>,
+    bucket: Option<Result<(), String>>,
+}
+
+/// The recorder's own state.
+#[derive(Clone, Debug, Serialize)]
+pub struct Machine {
+    /// Room for this user on the spool's disk.
+    pub spool_free_bytes: u64,
+    /// Size of that disk.
+    pub spool_size_bytes: u64,
+    /// Below so much room no new stream is recorded.
+    pub spool_min_free_bytes: u64,
+    /// Age of the oldest message that waits for the disk.
+    pub journal_backlog_ms: u64,
+    /// Age of the oldest closed chunk that is not rendered.
+    pub render_backlog_ms: u64,
+    /// Of finished files that are not in the bucket.
+    pub upload_backlog_bytes: u64,
+    /// The version of ffmpeg.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ffmpeg: Option<String>,
+    /// Where recordings go.
+    pub storage: String,
+    /// Why no new stream would be recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unready: Option<String>,
+    /// What the operator should know besides.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
+}
+
+impl Recorder {
+    /// All recordings that are known: what is worked on, then what is over, each with the newest first. Looks at files.
+    pub fn statuses(&self) -> Vec<Status> {
+        self.shared.board.all()
+    }
+
+    /// The recorder's own state, given [`Recorder::statuses`].
+    pub fn machine(&self, statuses: &[Status]) -> Machine {
+        let shared = &self.shared;
+        let (spool_free_bytes, spool_size_bytes) = shared.spool.room().unwrap_or_default();
+        let behind = statuses.iter().filter_map(|status| status.rendering.map(|rendering| rendering.behind_ms));
+        let uploads = statuses.iter().filter_map(|status| status.upload);
+        let (unready, notices) = match self.readiness() {
+            Ok(notices) => (None, notices),
+            Err(why) => (Some(why), Vec::new()),
+        };
+        Machine {
+            spool_free_bytes,
+            spool_size_bytes,
+            spool_min_free_bytes: shared.settings.spool_min_free,
+            journal_backlog_ms: shared.board.journal_backlog().as_millis() as u64,
+            render_backlog_ms: behind.max().unwrap_or(0),
+            upload_backlog_bytes: uploads.map(|upload| upload.size_bytes.saturating_sub(upload.sent_bytes)).sum(),
+            ffmpeg: self.health().ffmpeg.as_ref().and_then(|ffmpeg| ffmpeg.as_ref().ok().cloned()),
+            storage: shared.uploader.store().describe(),
+            unready,
+            notices,
+        }
+    }
+
+    /// Notes whether ffmpeg can do its work: its version, or what is wrong.
+    pub fn note_ffmpeg(&self, ffmpeg: Result<String, String>) {
+        self.health().ffmpeg = Some(ffmpeg);
+    }
+
+    /// Notes whether the bucket answers.
+    pub fn note_bucket(&self, bucket: Result<(), String>) {
+        self.health().bucket = Some(bucket);
+    }
+
+    /// What is wrong with the bucket, as far as is known.
+    pub fn bucket_trouble(&self) -> Option<String> {
+        let probed = self.health().bucket.as_ref().and_then(|bucket| bucket.as_ref().err().cloned());
+        self.shared.uploader.outage().or(probed)
+    }
+
+    /// Whether a new stream would be recorded; the notices include a bucket that is down, as recordings wait for it.
+    pub(super) fn readiness(&self) -> Result<Vec<String>, String> {
+        if self.shared.drain.is_cancelled() {
+            return Err("shutting down".into());
+        }
+        self.room()?;
+        if let Some(Err(why)) = &self.health().ffmpeg {
+            return Err(format!("ffmpeg: {why}"));
+        }
+        let mut notices = self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        notices.extend(self.bucket_trouble().map(|why| format!("bucket: {why}; recordings wait in the spool")));
+        Ok(notices)
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.shared.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where recordings go.
+    pub fn store(&self) -> &Store {
+        self.shared.uploader.store()
+    }
+
+    /// Ends the capture of a stream and publishes what is there. Zoom is not told.
+    ///
+    /// # Errors
+    /// If it is not being captured.
+    pub fn stop(&self, id: &RecordingId) -> Result<(), Refused> {
+        let entry = self.shared.board.entry(id).ok_or_else(|| self.unknown(id))?;
+        match entry.stage() {
+            Stage::Recording => {
+                tracing::info!(recording = %id, "told to stop this recording");
+                entry.told.store(true, Ordering::SeqCst);
+                entry.stop.cancel();
+                Ok(())
+            }
+            state => Err(Refused::State { state, wanted: "only a stream that is being recorded can be stopped" }),
+        }
+    }
+
+    /// Deletes all of a recording, in the spool and in the bucket, whatever is being done with it. Returns once that will happen,
+    /// whatever dies.
+    ///
+    /// # Errors
+    /// If there is no such recording, or the spool does not take a note of it.
+    pub async fn delete(&self, id: &RecordingId) -> Result<(), Refused> {
+        let stream_id = self.shared.board.stream_of(id).ok_or_else(|| self.unknown(id))?;
+        let stream = self.stream(&stream_id);
+        let mut stream = stream.lock().await;
+        let known = of(&mut stream, id).ok_or_else(|| self.unknown(id))?;
+        if !matches!(known.state, State::Withdrawn) {
+            tracing::info!(recording = %id, "told to delete this recording");
+            self.withdraw_one(&stream_id, known, Deletion::Operator).await?;
+        }
+        if let Some(entry) = self.shared.board.entry(id) {
+            entry.stop.cancel();
+        }
+        Ok(())
+    }
+
+    /// Tries again at once what failed: an upload or a deletion that waits for its next attempt, or all that is left to be
+    /// done with a recording that had been given up.
+    ///
+    /// # Errors
+    /// If there is nothing to be tried again.
+    pub async fn retry(&self, id: &RecordingId) -> Result<(), Refused> {
+        let entry = self.shared.board.entry(id).ok_or_else(|| self.unknown(id))?;
+        match entry.stage() {
+            Stage::Failed => {
+                entry.set(Stage::Rendering);
+                let folder = self.shared.spool.folder(id.clone());
+                let recorder = self.clone();
+                // A task of its own: whoever asked may go away.
+                tokio::spawn(async move { recorder.pick_up(Left::Unfinished(folder), Unfinished::Join).await });
+                Ok(())
+            }
+            Stage::Uploading | Stage::Deleting => {
+                self.shared.uploader.try_again();
+                Ok(())
+            }
+            state => Err(Refused::State { state, wanted: "only what failed can be tried again" }),
+        }
+    }
+
+    /// The manifest of a recording that is in the bucket, and its folder there.
+    ///
+    /// # Errors
+    /// If it is not, or the bucket does not give it.
+    pub async fn manifest(&self, id: &RecordingId) -> Result<(output::Folder, Manifest), Refused> {
+        let folder = self.shared.board.folder(id).ok_or_else(|| self.unknown(id))?;
+        let json = self.store().get(&folder.key(&Object::Manifest)).await?;
+        Ok((folder, Manifest::from_json(&json)?))
+    }
+
+    /// How loud a stream is that is being captured, in dB below full scale. Blocks.
+    pub fn level(&self, id: &RecordingId) -> Option<f64> {
+        let entry = self.shared.board.entry(id).filter(|entry| entry.stage() == Stage::Recording)?;
+        render::level(&entry.journal_dir, clock::unix_ms())
+    }
+
+    /// What a stream shows that is being captured.
+    pub async fn picture(&self, id: &RecordingId) -> Option<Picture> {
+        let entry = self.shared.board.entry(id).filter(|entry| entry.stage() == Stage::Recording)?;
+        render::picture(&self.shared.ffmpeg, &entry.journal_dir).await
+    }
+
+    fn unknown(&self, id: &RecordingId) -> Refused {
+        Refused::Unknown(id.clone())
+    }
+
+    /// Has everything deleted that was recorded of one recording. Returns once that will happen, whatever dies.
+    pub(super) async fn withdraw_one(
+        &self,
+        stream_id: &StreamId,
+        known: &mut Known,
+        why: Deletion,
+    ) -> Result<(), NotTaken> {
+        let ordinal = known.ordinal;
+        let id = RecordingId::new(stream_id, ordinal);
+        let folder = self.shared.spool.folder(id.clone());
+        let mark: Folder = folder.clone();
+        blocking(move || mark.withdraw(why)).await?;
+        match std::mem::replace(&mut known.state, State::Withdrawn) {
+            State::Unfinished(withdrawn) => withdrawn.cancel(),
+            State::Published(published) => {
+                self.shared.board.deleting(&id);
+                let done = Done {
+                    stream_id: stream_id.clone(),
+                    ordinal,
+                    until_ts: known.since_ts,
+                    published: Some(published.clone()),
+                    at_ms: clock::unix_ms(),
+                };
+                withdraw::published(Arc::clone(&self.shared), folder, published, done);
+            }
+            State::Withdrawn => {}
+        }
+        Ok(())
+    }
+}
+
+fn of<'a>(stream: &'a mut Stream, id: &RecordingId) -> Option<&'a mut Known> {
+    stream.recordings.iter_mut().find(|known| known.ordinal == id.ordinal())
+}
