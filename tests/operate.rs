@@ -1,7 +1,10 @@
 //! What scripts/deploy says is so: the run-book is looked up by the texts that the program prints, and the files name each other's
 //! paths and the program's variables.
 
+mod common;
+
 use std::path::Path;
+use std::process::Command;
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -88,4 +91,19 @@ fn the_files_fit_the_program_and_each_other() {
         assert!(ignored.lines().any(|line| line == format!("!{path}")), "{path} is not in the context");
     }
     assert!(ignored.starts_with("# ") && ignored.lines().any(|line| line == "*"));
+}
+
+/// The health check of the image, as Docker would run it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_health_check_tells_a_recorder_that_runs() {
+    let docker = read("Dockerfile");
+    let (_, check) =
+        docker.split_once("\nHEALTHCHECK ").and_then(|(_, rest)| rest.split_once("CMD ")).expect("a check");
+    let words: Vec<String> = serde_json::from_str(check.lines().next().expect("a line")).expect("JSON");
+    let recorder = common::Home::new().start().await;
+    let port = recorder.address().port().to_string();
+    let healthy = || Command::new(&words[0]).args(&words[1..]).env("PORT", &port).status().expect("bash").success();
+    assert!(healthy());
+    recorder.terminate().await;
+    assert!(!healthy());
 }

@@ -21,6 +21,7 @@ Settings are environment variables; a secret may be in a file that ..._FILE name
                                        gs://, az://, or a directory [./recordings]
   SPOOL_DIR                            work in progress [./spool]
   HOST, PORT, WEBHOOK_PATH             where webhooks come in [0.0.0.0, 3000, /webhook]
+  ADMIN_ADDR, ADMIN_TOKEN              status page and metrics [127.0.0.1:3001]
   RUST_LOG, LOG_FORMAT                 how much is logged, and as text or json
 The README lists all of them under \"Environment\". `rtms-recorder check` says which are
 missing or wrong, and whether all else is ready; `rtms-recorder help COMMAND` says more.";
