@@ -54,6 +54,8 @@ pub(crate) fn from_git(root: &Path, watched: &mut Vec<PathBuf>) -> Option<String
     // A file that is watched has to exist, or cargo runs this every time.
     let mut watch = |path: PathBuf| watched.extend(path.exists().then_some(path));
     watch(own.join("HEAD"));
+    // A branch that is packed gets a file of its own with its next commit.
+    watch(own.join("logs/HEAD"));
     let Some(name) = head.trim().strip_prefix("ref:").map(str::trim) else { return hash(&head) };
     watch(shared.join(name));
     watch(shared.join("packed-refs"));
