@@ -138,7 +138,6 @@ impl Client {
         Ok(Secret::new(jwt::video_sdk(&app.id, app.secret.expose(), iat, iat + JWT_LIFE_S)))
     }
 
-<<<<<<< HEAD
     /// A token for what else takes one, once; `refused` is one that was not taken.
     ///
     /// # Errors
@@ -149,14 +148,14 @@ impl Client {
         }
         let failed = |failure| Error { asked: "get a token".to_owned(), tries: 1, failure };
         self.token().await.map_err(failed)
-=======
+    }
+
     /// Asks for a token once, to see whether the app is known.
     ///
     /// # Errors
     /// What Zoom answered.
     pub async fn authorize(&self) -> Result<(), Failure> {
         self.token().await.map(drop)
->>>>>>> h-deploy
     }
 
     /// The token, asked for if there is none that is good for a while. One request at a time.
