@@ -57,6 +57,7 @@ pub mod admin;
 pub mod advice;
 pub mod capture;
 pub mod catalogue;
+pub mod check;
 pub mod clock;
 pub mod cloud;
 pub mod config;
@@ -79,3 +80,6 @@ pub mod store;
 pub mod telemetry;
 pub mod timeline;
 pub mod verify;
+
+/// The version, and the commit that was built where it is known: `0.1.0 (878fee6c0d1e)`.
+pub const VERSION: &str = env!("RTMS_RECORDER_VERSION");

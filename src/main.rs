@@ -3,7 +3,7 @@
 mod commands;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use rtms_recorder::catalogue::Catalogue;
 use rtms_recorder::config::{LogFormat, RenderConfig, RestConfig};
 use rtms_recorder::ffmpeg::{self, Ffmpeg};
@@ -21,9 +21,9 @@ const EXIT_LATER: u8 = 75;
 
 /// Records Zoom Realtime Media Streams into files in your own bucket.
 ///
-/// Without a command it serves. Settings come from environment variables; the README lists them.
+/// Without a command it serves.
 #[derive(Parser)]
-#[command(version)]
+#[command(version = rtms_recorder::VERSION)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -33,6 +33,7 @@ struct Cli {
 enum Command {
     /// Take webhooks, record the streams that they announce, and publish the files.
     Serve,
+    Check(commands::check::Args),
     /// Be Zoom: play a meeting at a recorder.
     ///
     /// The recorder has to allow the sockets: start it with ZOOM_ALLOWED_HOSTS=127.0.0.1 and the same client id, client
@@ -70,12 +71,20 @@ enum Command {
     /// events tell the rest. Exit status: 0 Zoom will do it, 1 Zoom refuses, 75 Zoom cannot be reached or has trouble, 64
     /// wrong settings.
     Rtms(rest::Args),
+    /// Print what makes a shell complete this command line.
+    ///
+    /// For bash: source <(rtms-recorder completions bash). For others see the shell's manual.
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().expect("nothing has installed a provider before");
-    let cli = Cli::try_parse().unwrap_or_else(|err| {
+    let matches = commands::help::grouped(Cli::command()).try_get_matches();
+    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|err| {
         // Help and version are asked for; clap's own status for mistakes is 2.
         let status = if err.use_stderr() { EXIT_USAGE.into() } else { 0 };
         err.print().ok();
@@ -83,6 +92,7 @@ async fn main() -> ExitCode {
     });
     let done = match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => commands::serve::run().await,
+        Command::Check(args) => commands::check::run(args).await,
         Command::Recover => commands::recover::run().await,
         Command::Simulate(args) => simulate(*args).await,
         Command::Render { journal, out } => render_journal(journal, out).await,
@@ -90,6 +100,10 @@ async fn main() -> ExitCode {
         Command::Index { force } => index(force).await,
         Command::Link(args) => make_link(args).await,
         Command::Rtms(args) => control_rtms(args).await,
+        Command::Completions { shell } => {
+            commands::help::completions(shell, Cli::command());
+            Ok(ExitCode::SUCCESS)
+        }
     };
     done.unwrap_or_else(|err| {
         eprintln!("rtms-recorder: {err:#}");

@@ -3,18 +3,17 @@
 
 mod common {
     pub(crate) mod conformance;
+    pub(crate) mod moto;
     pub(crate) mod s3;
 }
 
 use bytes::Bytes;
 use common::conformance::{MIB, VIDEO, conformance, content, open, write};
+use common::moto::Moto;
 use common::s3::{BUCKET, S3Server};
 use object_store::{Attribute, ObjectStoreExt};
 use rtms_recorder::store::{Attributes, Store};
-use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 fn open_s3(server: &S3Server) -> Store {
     open(&format!("s3://{BUCKET}/some/prefix"), &server.env())
@@ -119,45 +118,14 @@ async fn objects_in_s3_have_a_storage_class_and_are_encrypted_if_asked_for() {
     assert_eq!(asked("page"), (None, encryption));
 }
 
-/// moto (https://github.com/getmoto/moto) in a process of its own.
-struct Moto(Child, SocketAddr);
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-impl Moto {
-    /// None where it is not installed: scripts/test installs it where there is Python.
-    async fn start() -> Option<Self> {
-        let program = std::env::var_os("MOTO_SERVER").filter(|program| !program.is_empty())?;
-        let address = common::s3::free_address().await;
-        let mut command = Command::new(program);
-        command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let moto = Self(child.expect("MOTO_SERVER names a program"), address);
-        let began = Instant::now();
-        while tokio::net::TcpStream::connect(address).await.is_err() {
-            assert!(began.elapsed() < Duration::from_secs(60), "moto does not listen");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        let create = reqwest::Client::new().put(format!("http://{address}/{BUCKET}"));
-        let created = create.header("host", "127.0.0.1").send().await.expect("moto answers");
-        assert!(created.status().is_success(), "{created:?}");
-        Some(moto)
-    }
-}
-
 #[tokio::test]
 async fn moto_conforms() {
     rustls::crypto::ring::default_provider().install_default().ok();
-    let Some(moto) = Moto::start().await else {
+    let Some(moto) = Moto::start(BUCKET).await else {
         println!("skipped: moto is not installed; scripts/test installs it where there is Python");
         return;
     };
-    conformance(&open(&format!("s3://{BUCKET}/some/prefix"), &common::s3::env(moto.1))).await;
+    conformance(&open(&format!("s3://{BUCKET}/some/prefix"), &common::s3::env(moto.address))).await;
 }
 
 /// `TEST_STORAGE_URL=s3://bucket/empty-prefix AWS_...=... scripts/test --test backends` tries a store of your own; what it

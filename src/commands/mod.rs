@@ -1,5 +1,7 @@
-//! The commands that record: what they share.
+//! The commands that record or prepare for it: what they share.
 
+pub(crate) mod check;
+pub(crate) mod help;
 pub(crate) mod recover;
 pub(crate) mod serve;
 

@@ -4,6 +4,7 @@ use super::{Parts, Signals, leave};
 use crate::env;
 use anyhow::Context;
 use rtms_recorder::admin;
+use rtms_recorder::check::{Outcome, bucket, machine, spool};
 use rtms_recorder::config::{Config, Shutdown};
 use rtms_recorder::dial::Dialer;
 use rtms_recorder::events::{Receiver, server, socket};
@@ -43,7 +44,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     };
     tracing::info!(
         webhook = format!("http://{}{}", listener.local_addr()?, config.webhook_path),
-        storage = store.describe(), spool = %spool_dir.display(), version = env!("CARGO_PKG_VERSION"),
+        storage = store.describe(), spool = %spool_dir.display(), version = rtms_recorder::VERSION,
         "ready"
     );
     if config.allow_unsigned {
@@ -51,6 +52,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
             "ZOOM_ALLOW_UNSIGNED is set: anyone who reaches the webhook can start recordings; for tests only"
         );
     }
+    look_at_machine(&config);
     tokio::spawn(look_around(recorder.clone(), ffmpeg, store));
 
     let settings = server::Settings {
@@ -114,35 +116,48 @@ async fn bind_admin(address: SocketAddr) -> anyhow::Result<TcpListener> {
 const LOOK_EVERY: Duration = Duration::from_secs(300);
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
-/// Says at once what would be in the way later, and whenever that changes; nothing waits for it.
+/// Says what this machine is short of, as `check` does.
+fn look_at_machine(config: &Config) {
+    let room = spool::room(&config.spool_dir, config.spool_min_free, None);
+    for finding in [room, machine::open_files(None)] {
+        if finding.outcome != Outcome::Ok {
+            tracing::warn!(err = %finding, "this machine is not ready for every meeting; `rtms-recorder check` says more");
+        }
+    }
+}
+
+/// Says at once what would be in the way later, as `check` does, and whenever that changes; nothing waits for it.
 async fn look_around(recorder: Recorder, ffmpeg: Ffmpeg, store: Store) {
     let (mut ffmpeg_worked, mut bucket_worked) = (None, None);
     loop {
         let found = ffmpeg.check().await;
+        let is_slow = matches!(found, Err(ffmpeg::Error::TimedOut { .. }));
+        let found = found.or_else(|err| machine::judge(&ffmpeg, Err(err)).into_result());
         if ffmpeg_worked != Some(found.is_ok()) {
             match &found {
                 Ok(version) => tracing::info!(version, "found ffmpeg"),
                 Err(err) => {
-                    tracing::error!(err = %err, "meetings are captured, but no files are made until ffmpeg works");
+                    tracing::error!(err, "meetings are captured, but no files are made until ffmpeg works");
                 }
             }
         }
-        let probed = store.probe().await;
+        let probed = bucket::answers(&store).await.into_result().map(drop);
         if bucket_worked != Some(probed.is_ok()) {
             match &probed {
                 Ok(()) if bucket_worked.is_some() => tracing::info!("the bucket answers again"),
                 Ok(()) => {}
                 Err(err) => tracing::error!(
-                    err = %err, "the bucket does not answer as it should; meetings are recorded and wait in the spool"
+                    err,
+                    "the bucket does not answer as it should; meetings are recorded and wait in the spool"
                 ),
             }
         }
         (ffmpeg_worked, bucket_worked) = (Some(found.is_ok()), Some(probed.is_ok()));
         // One that is slow works: whoever is that busy is not to be told to send its streams elsewhere, too.
-        if !matches!(found, Err(ffmpeg::Error::TimedOut { .. })) {
-            recorder.note_ffmpeg(found.map_err(|err| err.to_string()));
+        if !is_slow {
+            recorder.note_ffmpeg(found);
         }
-        recorder.note_bucket(probed.map_err(|err| err.to_string()));
+        recorder.note_bucket(probed);
         let all_works = ffmpeg_worked == bucket_worked && ffmpeg_worked == Some(true);
         tokio::time::sleep(if all_works { LOOK_EVERY } else { LOOK_AGAIN }).await;
     }

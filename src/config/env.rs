@@ -31,6 +31,13 @@ impl fmt::Debug for Secret {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mistakes(Vec<String>);
 
+impl Mistakes {
+    /// Each with its variable and what was expected.
+    pub fn each(&self) -> &[String] {
+        &self.0
+    }
+}
+
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();

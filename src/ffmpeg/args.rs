@@ -13,12 +13,13 @@ use std::ffi::OsString;
 use std::path::Path;
 
 /// What [`check`](super::Ffmpeg::check) looks for: the list that ffmpeg prints, the kind, the names.
-pub(super) const NEEDED: [(&str, &str, &[&str]); 6] = [
+pub(super) const NEEDED: [(&str, &str, &[&str]); 7] = [
     ("-encoders", "encoder", &["aac", "libx264", "mjpeg"]),
-    ("-decoders", "decoder", &["h264", "mjpeg", "png"]),
-    ("-muxers", "muxer", &["mp4", "ipod", "h264", "framecrc", "image2pipe"]),
+    ("-decoders", "decoder", &["aac", "h264", "mjpeg", "png"]),
+    ("-muxers", "muxer", &["mp4", "ipod", "flv", "h264", "framecrc", "image2pipe"]),
     ("-demuxers", "demuxer", &["matroska", "mov", "s16le"]),
-    ("-filters", "filter", &["scale", "pad", "color", "select"]),
+    ("-devices", "input device", &["lavfi"]),
+    ("-filters", "filter", &["scale", "pad", "color", "select", "setsar", "format", "setparams"]),
     ("-bsfs", "bitstream filter", &["setts", "filter_units"]),
 ];
 

@@ -107,6 +107,8 @@ impl Stream {
 
     pub(super) fn note_published(&mut self, ordinal: u32, published: Published) {
         self.touch();
+        // It would keep the journal's memory for as long as the stream is remembered.
+        self.live.take_if(|live| live.commands.is_closed());
         for known in self.recordings.iter_mut().filter(|known| known.ordinal == ordinal) {
             if !matches!(known.state, State::Withdrawn) {
                 known.state = State::Published(published.clone());

@@ -267,7 +267,7 @@ impl PictureFile {
         let write = move || {
             (&*file).write_all(&buffer)?;
             buffer.clear();
-            Ok(buffer)
+            Ok::<_, std::io::Error>(buffer)
         };
         let written = tokio::task::spawn_blocking(write).await?;
         self.buffer = written.map_err(|source| Error::write("the picture track", source))?;

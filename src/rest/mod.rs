@@ -150,6 +150,14 @@ impl Client {
         self.token().await.map_err(failed)
     }
 
+    /// Asks for a token once, to see whether the app is known.
+    ///
+    /// # Errors
+    /// What Zoom answered.
+    pub async fn authorize(&self) -> Result<(), Failure> {
+        self.token().await.map(drop)
+    }
+
     /// The token, asked for if there is none that is good for a while. One request at a time.
     async fn token(&self) -> Result<Secret, Failure> {
         let mut token = self.token.lock().await;

@@ -31,6 +31,7 @@ mod list;
 mod open;
 mod put;
 mod sign;
+pub mod trial;
 pub mod uploader;
 pub mod walk;
 
@@ -72,6 +73,8 @@ struct Inner {
     /// What media are stored as; the bucket's default if none.
     storage_class: Option<String>,
     signing: Option<open::Signing>,
+    /// What is sent with each piece, for the store to compare.
+    checksum: Option<String>,
     parts: Arc<Semaphore>,
     /// Aborts of multipart uploads whose futures were dropped.
     aborts: TaskTracker,
@@ -130,6 +133,7 @@ impl Store {
             directory: opened.directory,
             storage_class,
             signing: opened.signing,
+            checksum: opened.checksum,
             parts: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
             aborts: TaskTracker::new(),
         }))

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::error::scrub;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
@@ -27,6 +27,8 @@ pub(super) struct Opened {
     pub(super) directory: Option<PathBuf>,
     /// What signs links, if it is no directory.
     pub(super) signing: Option<Signing>,
+    /// The checksum that is sent with each piece, by its name.
+    pub(super) checksum: Option<String>,
 }
 
 /// How links are signed.
@@ -163,7 +165,14 @@ fn local(path: PathBuf, missing: Missing) -> Result<Opened, Error> {
     let path = std::fs::canonicalize(&path).map_err(refused)?;
     let place = path.display().to_string();
     let objects = LocalFileSystem::new_with_prefix(&path).map_err(|e| settings(&place, &e))?.with_fsync(true);
-    Ok(Opened { objects: Arc::new(objects), place, endpoint: None, directory: Some(path), signing: None })
+    Ok(Opened {
+        objects: Arc::new(objects),
+        place,
+        endpoint: None,
+        directory: Some(path),
+        signing: None,
+        checksum: None,
+    })
 }
 
 fn cloud(url: &Url, env: Env<'_>) -> Result<Opened, Error> {
@@ -185,6 +194,7 @@ fn cloud(url: &Url, env: Env<'_>) -> Result<Opened, Error> {
         _ => (azure(url, bucket, env)?, None),
     };
     let Backend { objects, signer, endpoint } = backend;
+    let checksum = (url.scheme() == "s3").then(|| checksum(env)).flatten();
     let signing = Some(Signing { signer, prefix: path.clone(), longest });
     let mut place = format!("{}://{bucket}", url.scheme());
     let objects: Arc<dyn ObjectStore> = if path.is_root() {
@@ -193,7 +203,7 @@ fn cloud(url: &Url, env: Env<'_>) -> Result<Opened, Error> {
         place = format!("{place}/{path}");
         Arc::new(PrefixStore::new(objects, path))
     };
-    Ok(Opened { objects, place, endpoint, directory: None, signing })
+    Ok(Opened { objects, place, endpoint, directory: None, signing, checksum })
 }
 
 struct Backend {
@@ -216,13 +226,17 @@ fn s3(url: &Url, bucket: &str, env: Env<'_>) -> Result<Backend, Error> {
     for (key, value) in variables::<AmazonS3ConfigKey>(AWS, "AWS_", env) {
         builder = builder.with_config(key, value);
     }
-    builder = match env("AWS_CHECKSUM_ALGORITHM") {
-        None => builder.with_checksum_algorithm(Checksum::SHA256),
-        Some(none) if none.eq_ignore_ascii_case("none") => builder,
-        Some(algorithm) => builder.with_config(AmazonS3ConfigKey::Checksum, algorithm),
-    };
+    if let Some(algorithm) = checksum(env) {
+        builder = builder.with_config(AmazonS3ConfigKey::Checksum, algorithm);
+    }
     let objects = builder.with_bucket_name(bucket).build().map_err(|e| settings(url.as_str(), &e))?;
     Ok(Backend::new(objects, endpoint))
+}
+
+/// What S3 compares each piece with.
+fn checksum(env: Env<'_>) -> Option<String> {
+    let algorithm = env("AWS_CHECKSUM_ALGORITHM").unwrap_or_else(|| "SHA256".to_owned());
+    (!algorithm.eq_ignore_ascii_case("none")).then_some(algorithm)
 }
 
 fn gcs(url: &Url, bucket: &str, env: Env<'_>) -> Result<Backend, Error> {

@@ -6,6 +6,7 @@ pub(crate) mod chance;
 pub(crate) mod http;
 pub(crate) mod loss;
 pub(crate) mod measure;
+pub(crate) mod moto;
 pub(crate) mod platter;
 pub(crate) mod s3;
 pub(crate) mod small;
@@ -101,6 +102,11 @@ impl Home {
 
     pub(crate) fn unset(&mut self, name: &str) {
         self.env.remove(name);
+    }
+
+    /// Its environment.
+    pub(crate) fn env(&self) -> BTreeMap<String, String> {
+        self.env.clone()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -40,6 +40,10 @@ pub(crate) enum Fault {
     Flip,
     /// It is answered with an error, a byte a second.
     Drip,
+    /// It is served by a clock that is so many seconds ahead.
+    Date(i64),
+    /// It is served, and the answer has this header.
+    Header(&'static str, &'static str),
 }
 
 /// A request that was made.
@@ -201,7 +205,7 @@ async fn answer(
         (fault, state.seen.len() - 1)
     };
     let key = seen.key.clone();
-    let response = match fault {
+    let mut response = match fault {
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Cut) => return Err(std::io::Error::other("cut")),
         Some(Fault::Status(status)) => refuse(request, status, Body::empty()).await,
@@ -222,9 +226,18 @@ async fn answer(
             }
             service.call(Request::from_parts(head, Body::from(bytes))).await.map_err(std::io::Error::other)?
         }
-        Some(Fault::Truncate) | None => service.call(request.map(Body::from)).await.map_err(std::io::Error::other)?,
+        Some(Fault::Truncate | Fault::Date(_) | Fault::Header(..)) | None => {
+            service.call(request.map(Body::from)).await.map_err(std::io::Error::other)?
+        }
     };
     seen.status = response.status().as_u16();
+    if let Some(Fault::Date(ahead_s)) = fault {
+        let date = (chrono::Utc::now() + chrono::Duration::seconds(ahead_s)).format("%a, %d %b %Y %H:%M:%S GMT");
+        response.headers_mut().insert("date", date.to_string().parse().expect("a header"));
+    }
+    if let Some(Fault::Header(name, value)) = fault {
+        response.headers_mut().insert(name, hyper::header::HeaderValue::from_static(value));
+    }
     if let Some(Fault::Truncate) = fault {
         let file = std::fs::File::options().write(true).open(root.join(BUCKET).join(key))?;
         file.set_len(file.metadata()?.len() - 1)?;

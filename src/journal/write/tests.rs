@@ -52,7 +52,7 @@ async fn what_is_appended_is_read_back_in_order() {
 async fn chunks_close_at_their_size_and_never_change() {
     let tmp = tempfile::tempdir().unwrap();
     let journal = Disk::start().unwrap().open(tmp.path(), 1, "{}").unwrap();
-    let big = format!(r#"{{"x":"{}"}}"#, "a".repeat(6 << 20));
+    let big = format!(r#"{{"x":"{}"}}"#, "a".repeat(CHUNK_BYTES as usize * 3 / 8));
     let mut progress = journal.progress();
     for t in 2..5 {
         journal.append(t, "video", big.as_bytes());
@@ -118,6 +118,20 @@ async fn what_was_dropped_is_noted_though_nothing_follows() {
     assert_eq!(dropped(&lines[2]), Some(Note::Dropped { messages: 1, bytes, from_ms: 3, to_ms: 3 }));
     assert_eq!(dropped(&lines[4]), Some(ended));
     assert_eq!(dropped(&lines[5]), Some(Note::Dropped { messages: 1, bytes, from_ms: 6, to_ms: 6 }));
+}
+
+/// A recorder remembers streams for a day.
+#[tokio::test]
+async fn a_journal_that_has_ended_holds_no_memory() {
+    let tmp = tempfile::tempdir().unwrap();
+    let disk = Disk::start().unwrap();
+    let journal = disk.open(tmp.path(), 1, "{}").unwrap();
+    journal.append(2, "video", format!(r#"{{"data":"{}"}}"#, "x".repeat(300_000)).as_bytes());
+    journal.sync().await.unwrap();
+    journal.append(3, "video", format!(r#"{{"data":"{}"}}"#, "x".repeat(300_000)).as_bytes());
+    journal.close().await.unwrap();
+    let held = lock(&journal.slot.pending).lines.capacity() + lock(&journal.slot.file).writing.capacity();
+    assert_eq!(held, 0);
 }
 
 /// A chunk may be on its way to be closed when the journal ends with nothing to be added.

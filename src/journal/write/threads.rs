@@ -126,6 +126,12 @@ pub(super) fn flush(slot: &Arc<Slot>, sync_now: bool, to_sync: &mpsc::Sender<Syn
         tracing::info!(dir = %slot.dir.display(), "the journal is written again");
         chunk.failing = false;
     }
+    if ending {
+        // Whoever still holds the journal holds no more than its name.
+        chunk.writing = Vec::new();
+        chunk.done = 0;
+        lock(&slot.pending).lines = Vec::new();
+    }
     let send = |sync| to_sync.send(sync).expect("the sync thread outlives the write thread");
     if ending || chunk.bytes >= CHUNK_BYTES || (chunk.since.elapsed() >= CHUNK_AGE && chunk.bytes > 0) {
         if let Some(file) = chunk.file.take() {
