@@ -11,7 +11,7 @@ const OF_OTHERS: [&str; 3] = [
 ];
 
 /// Texts with something put in, and what of them is in the source.
-const WITH_VALUES: [(&str, &[&str]); 18] = [
+const WITH_VALUES: [(&str, &[&str]); 19] = [
     (
         "STORAGE_URL storage URL \"...\" is not understood",
         &["STORAGE_URL {err}", "storage URL {url:?} is not understood"],
@@ -23,6 +23,7 @@ const WITH_VALUES: [(&str, &[&str]); 18] = [
         "closed before the handshake was answered (close 1000)",
         &["closed before the handshake was answered ({because})", "close {} {}"],
     ),
+    ("Zoom answered \"Invalid subscription\"", &["Zoom answered {said:?}"]),
     ("again: a webhook was refused", &["again: {kind}", "a webhook was refused"]),
     ("connection refused; trying again", &["connection refused; {next}", "trying again"]),
     ("no answer to the handshake within 10 s", &["no answer to the handshake within {} s"]),

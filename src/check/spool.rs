@@ -185,6 +185,8 @@ mod tests {
         assert_eq!(checks[0], ("spool", Outcome::Ok), "{findings:?}");
         assert_eq!(checks[2], ("spool room", Outcome::Ok), "{findings:?}");
         assert!(!home.path().join("not").exists());
+        // Which mode a temporary directory has depends on the machine.
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let here = all(home.path(), 0, None);
         assert_eq!(here[0].outcome, Outcome::Ok, "{here:?}");
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
