@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::http::{Answer, get, request};
+use common::http::{Answer, get, metric, request};
 use common::s3::S3Server;
 use common::{Home, LIMIT, Recorder, meeting, play_one, provide_crypto};
 use rtms_recorder::admin::OPENAPI;
@@ -65,12 +65,6 @@ fn play(recorder: &Recorder, length_s: u64) -> JoinHandle<Vec<MeetingSummary>> {
     settings.speed = 1.0;
     provide_crypto();
     tokio::spawn(async move { simulator::run(settings, Progress::silent()).await.expect("it can be played").meetings })
-}
-
-/// The value of the first line of a metric that begins like this.
-fn metric(text: &str, begins: &str) -> f64 {
-    let line = text.lines().find(|line| line.starts_with(begins)).unwrap_or_else(|| panic!("no {begins} in\n{text}"));
-    line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{line}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::http::{get, metric};
 use common::loss::told;
 use common::{Home, Recorder, meeting, provide_crypto, s3};
 use rtms_recorder::protocol::message::Medium;
@@ -84,7 +85,11 @@ async fn overload_makes_files_late_and_changes_nothing_in_them() {
     let sent = simulator::run(settings, Progress::silent()).await.expect("they can be played").meetings;
     let in_time = recorder.logged("published").len();
     assert!(in_time < MEETINGS, "rendering is not slow enough for this test");
+    let backlog =
+        async || metric(&get(recorder.admin_address(), "/metrics").await.body, "recorder_render_backlog_seconds");
+    assert!(backlog().await > 0.0);
     recorder.published(MEETINGS).await;
+    assert_eq!(backlog().await, 0.0);
     home.unset("PATH");
     for recording in &home.bucket().recordings().await {
         let of = sent.iter().find(|of| of.stream_id == recording.manifest.stream_id.as_str()).expect("it was sent");

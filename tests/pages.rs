@@ -63,6 +63,11 @@ async fn watch(browser: &mut Remote, url: &str) {
         "{url}"
     );
 
+    // And to when the screen was shared, by its mark under the picture.
+    let mark = "(() => { const mark = [...document.querySelectorAll('.mark')].find(mark => Number(mark.dataset.at) > 3); mark.click(); return Number(mark.dataset.at); })()";
+    let at = browser.eval(mark).await.as_f64().expect("a time");
+    browser.until(&format!("!camera.seeking && Math.abs(camera.currentTime - {at}) < 0.05")).await;
+
     browser.eval("$('play').click()").await;
     browser.until(&format!("!camera.paused && camera.currentTime > {at} + 0.5")).await;
     for speed in [1.0, 2.0] {
@@ -71,8 +76,12 @@ async fn watch(browser: &mut Remote, url: &str) {
                 "(() => {{ $('speed').value = '{speed}'; $('speed').dispatchEvent(new Event('change')); }})()"
             ))
             .await;
-        browser.eval("new Promise(done => setTimeout(done, 700))").await;
-        let measured = browser
+        // A machine that is busy decodes late now and then; a page that does not keep step never does.
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            browser.eval("new Promise(done => setTimeout(done, 700))").await;
+            let measured = browser
             .eval(
                 "new Promise(done => { const apart = [], from = camera.currentTime; const look = () => {
                     apart.push(Math.abs(camera.currentTime - screen_.currentTime));
@@ -80,10 +89,15 @@ async fn watch(browser: &mut Remote, url: &str) {
                 }; look(); })",
             )
             .await;
-        let (apart, played) =
-            (measured["apart"].as_f64().expect("a number"), measured["played"].as_f64().expect("a number"));
-        println!("MEASURED {url}: {apart:.3} s apart at {speed} times the speed, {played:.1} s played");
-        assert!(apart < APART && played > 0.7 * speed, "{url}, {speed}: {measured}");
+            let (apart, played) =
+                (measured["apart"].as_f64().expect("a number"), measured["played"].as_f64().expect("a number"));
+            println!("MEASURED {url}: {apart:.3} s apart at {speed} times the speed, {played:.1} s played");
+            if apart < APART && played > 0.7 * speed {
+                break;
+            }
+            assert!(tries < 4, "{url}, {speed}: {measured}");
+            browser.eval("(() => { if (camera.currentTime > 14) seek(7); })()").await;
+        }
     }
     assert_eq!(
         browser.eval("Boolean($('transcript').querySelector('.row.active'))").await,

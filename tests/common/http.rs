@@ -71,3 +71,9 @@ pub(crate) async fn signed(to: SocketAddr, body: &[u8]) -> Answer {
 pub(crate) async fn get(to: SocketAddr, path: &str) -> Answer {
     request(to, &format!("GET {path}"), &[], b"").await
 }
+
+/// The value of the first line of a metric that begins like this.
+pub(crate) fn metric(text: &str, begins: &str) -> f64 {
+    let line = text.lines().find(|line| line.starts_with(begins)).unwrap_or_else(|| panic!("no {begins} in\n{text}"));
+    line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{line}"))
+}

@@ -41,6 +41,15 @@ function lanes() {
     return el("div", { class: "lane" }, el("span", { title: name.slice(0, 200), dir: "auto" }, name.slice(0, 200)), track);
   };
   const lost = list(recording.gaps).filter(gap => !["not_sent", "paused"].includes(gap.cause)).map(gap => ({ ...gap, class: "lost" }));
+  // What speakers and pictures have lanes for is left out.
+  const marks = el("div", { class: "track marks" });
+  for (const one of happened.filter(one => !one.isTurn).slice(0, 1000)) {
+    const mark = el("i", { class: "mark" });
+    mark.style.left = `${100 * Math.min(Math.max(one.at_ms, 0) / length, 1)}%`;
+    Object.assign(mark.dataset, { at: Math.max(one.at_ms, 0) / 1000, text: `${clock(one.at_ms)} ${one.text}` });
+    marks.append(mark);
+  }
+  if (marks.children.length) box.append(el("div", { class: "lane" }, el("span", {}, "Chapters"), marks));
   const sharing = shares.map(([start_ms, end_ms]) => ({ start_ms, end_ms }));
   if (sharing.length) box.append(lane("Screen share", sharing));
   const spoke = new Map();
@@ -69,8 +78,8 @@ function lanes() {
   box.append(head);
   const bounds = () => box.querySelector(".track").getBoundingClientRect();
   const at = event => { const { left, width } = bounds(); return Math.min(Math.max((event.clientX - left) / width, 0), 1); };
-  box.addEventListener("click", event => seek(at(event) * total()));
-  box.addEventListener("pointermove", event => { box.title = clock(at(event) * length); });
+  box.addEventListener("click", event => seek(event.target.dataset.at ? Number(event.target.dataset.at) : at(event) * total()));
+  box.addEventListener("pointermove", event => { box.title = event.target.dataset.text || clock(at(event) * length); });
   onTime.push(ms => {
     const { left, width } = bounds();
     head.style.left = `${left - box.getBoundingClientRect().left - 1 + width * Math.min(ms / length, 1)}px`;
@@ -89,13 +98,13 @@ function speaking() {
   });
 }
 
-/** What happened, in order: `{ at_ms, text, id }`. */
+/** What happened, in order: `{ at_ms, text, id, isTurn }`. */
 const happened = (() => {
   // Without media there is no end that anything could be behind.
   const all = [], end = recording.duration_ms || Infinity;
   // Isolated, so that names that read from right to left leave the words around them in place.
   const called = (id, name) => `\u2068${nameOf(id, name).slice(0, 80)}\u2069`;
-  const add = (at_ms, text, id) => { if (at_ms <= end + 1000) all.push({ at_ms, text, id }); };
+  const add = (at_ms, text, id, isTurn = false) => { if (at_ms <= end + 1000) all.push({ at_ms, text, id, isTurn }); };
   for (const person of list(data.people.participants)) for (const stay of list(person.present)) {
     const name = called(person.user_id, person.user_name);
     if (typeof stay.start_ms === "number") add(stay.start_ms, `${name} joined`, person.user_id);
@@ -109,7 +118,7 @@ const happened = (() => {
   let last;
   for (const turn of list(data.people.speakers)) {
     const id = turn.user_id || turn.user_name;
-    if (id !== last && turn.end_ms - turn.start_ms >= 1500) { add(turn.start_ms, `${called(turn.user_id, turn.user_name)} spoke`, id); last = id; }
+    if (id !== last && turn.end_ms - turn.start_ms >= 1500) { add(turn.start_ms, `${called(turn.user_id, turn.user_name)} spoke`, id, true); last = id; }
   }
   for (const pause of list(data.pauses)) add(pause.start_ms, pause.end_ms > pause.start_ms
     ? `Paused for ${length(pause.end_ms - pause.start_ms)}` : "Paused here; what was paused is cut out");
