@@ -188,9 +188,12 @@ impl Config {
     /// # Errors
     /// As [`Config::from_env`].
     pub fn for_recovery(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
-        const OF_ZOOM: [&str; 3] = ["ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET", "ZOOM_SECRET_TOKEN"];
-        let not_needed = |name: &str| OF_ZOOM.contains(&name).then(|| "not needed".to_owned());
-        let mut config = Self::from_env(&|name| env(name).or_else(|| not_needed(name)))?;
+        let of_zoom: [&[&str]; 3] = [&CLIENT_IDS, &CLIENT_SECRETS, &events::SECRET_TOKENS];
+        let given = Env::new(env);
+        let absent = of_zoom.map(|names| (!given.is_any_set(names)).then_some(names[0]));
+        let not_needed = |name: &str| absent.contains(&Some(name)).then(|| "not needed".to_owned());
+        let mut config =
+            Self::from_env(&|name| env(name).filter(|value| !value.is_empty()).or_else(|| not_needed(name)))?;
         config.restart = RestartPolicy::Off;
         Ok(config)
     }
@@ -270,8 +273,7 @@ impl Env<'_> {
 
     /// Whether anything of the first app's credentials is set.
     fn has_app(&self) -> bool {
-        let is_set = |name: &&str| self.text(name).is_some() || self.text(&format!("{name}_FILE")).is_some();
-        CLIENT_IDS.iter().chain(&CLIENT_SECRETS).any(is_set)
+        self.is_any_set(&CLIENT_IDS) || self.is_any_set(&CLIENT_SECRETS)
     }
 
     fn video_sdk(&mut self) -> Option<Credentials> {
@@ -434,6 +436,20 @@ mod tests {
         assert_eq!(config.regions, ["iad", "sjc"]);
         let shown = format!("{config:?}");
         assert!(!shown.contains("hush") && !shown.contains("quiet"), "{shown}");
+    }
+
+    #[test]
+    fn recovery_makes_do_without_an_app_and_uses_the_one_that_is_given() {
+        let recovery = |vars: &[(&str, &str)]| {
+            Config::for_recovery(&|name| vars.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned()))
+        };
+        assert!(recovery(&[]).is_ok());
+        let config = recovery(&[("ZM_CLIENT_ID", "id"), ("ZM_CLIENT_SECRET", "hush")]).unwrap();
+        let (_, app) = config.apps.iter().next().unwrap();
+        let general = app.general.as_ref().unwrap();
+        assert_eq!((general.id.as_str(), general.secret.expose()), ("id", "hush"));
+        let mistakes = recovery(&[("ZOOM_CLIENT_SECRET_FILE", "/nonexistent")]).unwrap_err().to_string();
+        assert!(mistakes.contains("ZOOM_CLIENT_SECRET_FILE names /nonexistent"), "{mistakes}");
     }
 
     #[test]

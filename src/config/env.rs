@@ -41,7 +41,7 @@ impl Mistakes {
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();
-        write!(f, "{count} setting{} wrong:", if count == 1 { " is" } else { "s are" })?;
+        write!(f, "{count} {}", if count == 1 { "setting is wrong:" } else { "settings are wrong:" })?;
         self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
     }
 }
@@ -75,6 +75,11 @@ impl<'a> Env<'a> {
 
     pub(super) fn first_text(&self, names: &[&str]) -> Option<String> {
         names.iter().find_map(|name| self.text(name))
+    }
+
+    /// Whether one of `names` is set, itself or as a file.
+    pub(super) fn is_any_set(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.text(name).is_some() || self.text(&format!("{name}_FILE")).is_some())
     }
 
     /// The first of `names` that is set, itself or as a file.

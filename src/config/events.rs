@@ -26,6 +26,14 @@ pub enum CloudPolicy {
 /// Zoom's own.
 const ADDRESS: &str = "wss://ws.zoom.us/ws";
 
+pub(super) const SECRET_TOKENS: [&str; 5] = [
+    "ZOOM_SECRET_TOKEN",
+    "WEBHOOK_SECRET_TOKEN",
+    "ZM_RTMS_WEBHOOK_SECRET",
+    "ZOOM_WEBHOOK_SECRET",
+    "ZOOM_WEBHOOK_SECRET_TOKEN",
+];
+
 impl Env<'_> {
     /// The event WebSocket, if there is a subscription. Its token is that of the app which the events are of: an app of its own for
     /// REST calls, and the account that goes with it, have no part in it.
@@ -59,13 +67,7 @@ impl Env<'_> {
 
     /// What signs the webhooks of the first app, which is `needed` unless events come by the event WebSocket.
     pub(super) fn secret_token(&mut self, needed: bool) -> Option<Secret> {
-        let token = self.secret(&[
-            "ZOOM_SECRET_TOKEN",
-            "WEBHOOK_SECRET_TOKEN",
-            "ZM_RTMS_WEBHOOK_SECRET",
-            "ZOOM_WEBHOOK_SECRET",
-            "ZOOM_WEBHOOK_SECRET_TOKEN",
-        ]);
+        let token = self.secret(&SECRET_TOKENS);
         if token.is_none() && needed && self.text("ZOOM_SUBSCRIPTION_ID").is_none() {
             self.mistake("ZOOM_SECRET_TOKEN", "is required: the Secret Token of the Zoom app, from its page Access (or ZOOM_SUBSCRIPTION_ID, for events without webhooks)");
         }

@@ -7,8 +7,9 @@
 //! | `journal/` | what was received |
 //! | `render/` | work in progress; made again from the journal at any time |
 //! | `out/` | finished files with `plan.json`, once they are complete; what remains to be done is to publish them |
+//! | `uploaded.ndjson` | what is in the bucket already |
 //! | `links.json` | which recordings of the same meeting come before and after it, and what came of starting its stream again |
-//! | `withdrawn` | consent was withdrawn: all of it is to be deleted, here and in the bucket, whatever else is there |
+//! | `withdrawn` | consent was withdrawn, or an operator deleted it (it says which): all of it is to be deleted, here and in the bucket, whatever else is there |
 //! | `done.json` | the recording is over and everything else is gone. Kept for [`REMEMBER`], so that an event that comes late does not start it again |
 //!
 //! Files appear by rename after fsync, so each is whole or absent.

@@ -41,11 +41,11 @@ const GIVE_UP_AFTER: usize = 5;
 
 /// Check that the recordings in the bucket are as their manifests say.
 ///
-/// Of the settings only STORAGE_URL and the store's own credentials count. Exit status: 0 all is as the manifests say, 1
+/// Of the settings only STORAGE_URL, KEY_TEMPLATE and the store's own credentials count. Exit status: 0 all is as the manifests say, 1
 /// not all could be checked, 2 something is wrong, 64 wrong settings.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Only these: 2026, 2026/11, 2026/11/20, or the folder of a recording [default: all]
+    /// Only these: 2026, 2026/11, 2026/11/20, or the folder of a recording (with the default KEY_TEMPLATE) [default: all]
     #[arg(value_name = "FOLDER")]
     pub folders: Vec<String>,
     /// Download every object, compare its SHA-256, and decode all media from beginning to end
