@@ -155,7 +155,7 @@ async fn a_recording_that_is_stopped_is_published_and_one_that_is_deleted_is_gon
     assert_eq!((&manifest["stop_reason"]["name"], &manifest["complete"]), (&json!("OPERATOR"), &json!(false)));
     assert!(manifest["duration_ms"].as_u64() > Some(1000), "{manifest:#}");
     let again = told(to, &format!("POST /api/recordings/{id}/stop")).await;
-    assert_eq!(again.status, 404, "{again:?}");
+    assert_eq!(again.status, 409, "{again:?}");
     playing.abort();
 
     let home = Home::new();
@@ -262,6 +262,33 @@ async fn an_upload_that_fails_is_told_and_tried_again_when_asked() {
     recording(to, "published", |r| r["state"] == "published").await;
     let metrics = get(to, "/metrics").await.body;
     assert!(metric(&metrics, "recorder_uploads_total{result=\"failed\"}") >= 1.0);
+}
+
+/// Nobody works any more on a recording that was given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_had_been_given_up_is_deleted_when_told() {
+    let home = Home::new();
+    let recorder = home.start().await;
+    let to = admin(&recorder);
+    let bucket = home.path("bucket");
+    std::fs::create_dir_all(&bucket).expect("a directory");
+    let year = bucket.join(chrono::Utc::now().format("%Y").to_string());
+    std::fs::write(&year, b"in the way").expect("a file");
+    let mut settings = meeting(&recorder.webhook, 4);
+    settings.speed = 4.0;
+    play_one(settings).await;
+    let stuck = recording(to, "in trouble", |r| r["trouble"].is_object()).await;
+    let id = stuck["id"].as_str().expect("an id");
+    // Trying again does not bring a file back that somebody took out of the spool.
+    std::fs::remove_file(home.spool().join(id).join("out/timeline.json")).expect("it is there");
+    std::fs::remove_file(&year).expect("it is there");
+    assert_eq!(told(to, &format!("POST /api/recordings/{id}/retry")).await.status, 202);
+    recording(to, "given up", |r| r["state"] == "failed").await;
+    let ready = get(recorder.address(), "/readyz").await;
+    assert!(!ready.body.contains("timeline.json"), "that is no fault of the bucket: {ready:?}");
+    assert_eq!(told(to, &format!("DELETE /api/recordings/{id}")).await.status, 202);
+    recording(to, "deleted", |r| r["state"] == "deleted").await;
+    assert_eq!(home.spool_files(), [format!("{id}/done.json")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -340,6 +340,16 @@ impl Entry {
         }
     }
 
+    /// Whether it had been given up; if so, somebody goes on with it now, and nobody else does.
+    pub(super) fn go_on(&self) -> bool {
+        let mut now = lock(&self.now);
+        let failed = now.state == Some(Stage::Failed);
+        if failed {
+            (now.state, now.trouble) = (Some(Stage::Rendering), None);
+        }
+        failed
+    }
+
     pub(super) fn stage(&self) -> Stage {
         lock(&self.now).state.unwrap_or(Stage::Rendering)
     }

@@ -1,7 +1,7 @@
 //! What an operator sees of the recorder and tells it: the state of all, and to stop, delete or retry one.
 
 use super::act::blocking;
-use super::board::{Stage, Status};
+use super::board::{Entry, Stage, Status};
 use super::spool::{Deletion, Done, Folder, Left};
 use super::stream::{Known, State, Stream};
 use super::{Recorder, Unfinished, withdraw};
@@ -155,7 +155,8 @@ impl Recorder {
     /// # Errors
     /// If it is not being captured.
     pub fn stop(&self, id: &RecordingId) -> Result<(), Refused> {
-        let entry = self.shared.board.entry(id).ok_or_else(|| self.unknown(id))?;
+        const WANTED: &str = "only a stream that is being recorded can be stopped";
+        let entry = self.shared.board.entry(id).ok_or_else(|| self.not_at_work(id, WANTED))?;
         match entry.stage() {
             Stage::Recording => {
                 tracing::info!(recording = %id, "told to stop this recording");
@@ -163,7 +164,7 @@ impl Recorder {
                 entry.stop.cancel();
                 Ok(())
             }
-            state => Err(Refused::State { state, wanted: "only a stream that is being recorded can be stopped" }),
+            state => Err(Refused::State { state, wanted: WANTED }),
         }
     }
 
@@ -193,21 +194,37 @@ impl Recorder {
     /// # Errors
     /// If there is nothing to be tried again.
     pub async fn retry(&self, id: &RecordingId) -> Result<(), Refused> {
-        let entry = self.shared.board.entry(id).ok_or_else(|| self.unknown(id))?;
+        const WANTED: &str = "only what failed can be tried again";
+        let entry = self.shared.board.entry(id).ok_or_else(|| self.not_at_work(id, WANTED))?;
+        if self.go_on_with(&entry, id) {
+            return Ok(());
+        }
         match entry.stage() {
-            Stage::Failed => {
-                entry.set(Stage::Rendering);
-                let folder = self.shared.spool.folder(id.clone());
-                let recorder = self.clone();
-                // A task of its own: whoever asked may go away.
-                tokio::spawn(async move { recorder.pick_up(Left::Unfinished(folder), Unfinished::Join).await });
-                Ok(())
-            }
             Stage::Uploading | Stage::Deleting => {
                 self.shared.uploader.try_again();
                 Ok(())
             }
-            state => Err(Refused::State { state, wanted: "only what failed can be tried again" }),
+            state => Err(Refused::State { state, wanted: WANTED }),
+        }
+    }
+
+    /// Picks a recording up that had been given up; whether it had been.
+    fn go_on_with(&self, entry: &Entry, id: &RecordingId) -> bool {
+        let failed = entry.go_on();
+        if failed {
+            let folder = self.shared.spool.folder(id.clone());
+            let recorder = self.clone();
+            // A task of its own: whoever asked may go away.
+            tokio::spawn(async move { recorder.pick_up(Left::Unfinished(folder), Unfinished::Join).await });
+        }
+        failed
+    }
+
+    /// Why nothing can be done about a recording that is not worked on.
+    fn not_at_work(&self, id: &RecordingId, wanted: &'static str) -> Refused {
+        match self.shared.board.folder(id) {
+            Some(_) => Refused::State { state: Stage::Published, wanted },
+            None => self.unknown(id),
         }
     }
 
@@ -250,7 +267,13 @@ impl Recorder {
         let mark: Folder = folder.clone();
         blocking(move || mark.withdraw(why)).await?;
         match std::mem::replace(&mut known.state, State::Withdrawn) {
-            State::Unfinished(withdrawn) => withdrawn.cancel(),
+            State::Unfinished(withdrawn) => {
+                withdrawn.cancel();
+                // Nobody listens to that for one that had been given up.
+                if let Some(entry) = self.shared.board.entry(&id) {
+                    self.go_on_with(&entry, &id);
+                }
+            }
             State::Published(published) => {
                 self.shared.board.deleting(&id);
                 let done = Done {

@@ -1,8 +1,8 @@
 //! A file into a local directory on the file's own file system: linked there, not copied. An hour of a meeting is there at
 //! once, and takes its room once.
 
+use super::Store;
 use super::put::blocking;
-use super::{Error, Store};
 use object_store::path::Path;
 use std::fs::{self, File};
 use std::io;
@@ -39,18 +39,17 @@ impl Store {
 
 impl Staged {
     /// Makes it the object, durably.
-    pub(super) async fn publish(self) -> Result<(), Error> {
-        blocking(move || {
-            let failed = |source| Error::File { path: self.object.clone(), source };
-            File::open(&self.link).and_then(|file| file.sync_all()).map_err(failed)?;
-            fs::rename(&self.link, &self.object).map_err(failed)?;
+    pub(super) async fn publish(self) -> io::Result<()> {
+        let publish = move || {
+            File::open(&self.link)?.sync_all()?;
+            fs::rename(&self.link, &self.object)?;
             // The folders may be new.
             for folder in self.object.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.directory)) {
-                File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+                File::open(folder)?.sync_all()?;
             }
             Ok(())
-        })
-        .await
+        };
+        tokio::task::spawn_blocking(publish).await?
     }
 }
 

@@ -58,7 +58,11 @@ impl Store {
             sha256
         } else if let Some(staged) = self.stage(&path, file).await {
             let sha256 = reader.hash().await?;
-            staged.publish().await?;
+            // A directory that fails is a bucket that fails: it is tried again.
+            staged.publish().await.map_err(|source| {
+                let (store, source) = ("LocalFileSystem", Box::new(source));
+                self.remote("upload of", key, &object_store::Error::Generic { store, source })
+            })?;
             sha256
         } else {
             self.put_parts(key, &path, reader, attributes, on_sent).await?

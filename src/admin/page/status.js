@@ -3,7 +3,7 @@
 const cards = new Map(), open = new Map();
 let state = null, heard = 0;
 
-const name = r => r.meeting_id || r.session_key || r.stream_id;
+const name = r => plain(r.meeting_id || r.session_key || r.stream_id);
 const kind = r => ({ meeting: "Meeting", webinar: "Webinar", session: "Session" })[r.product] || r.product.replace(/_/g, " ");
 const since = ms => Math.max(0, state.now_ms - ms);
 const chip = (text, bad, title) => el("span", { class: bad ? "chip warn" : "chip", title }, text);
@@ -74,7 +74,7 @@ const facts = {
     const people = list(r.people);
     return [
       head(r, el("span", { class: "time" }, clock(since(r.started_ms)))),
-      people.length ? el("p", { class: "people", title: people.join(", ") }, `${people.length} ${people.length === 1 ? "person" : "people"}: ${people.join(", ")}`) : null,
+      people.length ? el("p", { class: "people", title: people.map(plain).join(", ") }, `${people.length} ${people.length === 1 ? "person" : "people"}: ${people.map(plain).join(", ")}`) : null,
       level(r), connections(r),
       el("p", { class: "soft" }, [[r.region || r.server, r.round_trip_ms === undefined ? "" : `${Math.round(r.round_trip_ms)} ms away`].filter(Boolean).join(", "), `${bytes(got)} received`, gaps(r)].filter(Boolean).join(" · ")),
       r.rendering && r.rendering.behind_ms > 30000 ? el("p", { class: "soft" }, `Rendering is ${length(r.rendering.behind_ms)} behind`) : null,

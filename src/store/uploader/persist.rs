@@ -112,10 +112,11 @@ impl Uploader {
             if work == Work::Upload {
                 metrics().upload("failed");
             }
-            self.failing().last = Some(failure.to_string());
+            // What trying again does not mend is not the bucket's fault.
             if !failure.error.is_retryable() {
                 return Err(Error::Failed(failure));
             }
+            self.failing().last = Some(failure.to_string());
             let retry_in = delay(self.settings.first_delay, self.settings.max_delay, tries, chance());
             on_progress(Progress::Failed { failure: &failure, retry_in });
             self.log_failure(key, &failure, retry_in);
