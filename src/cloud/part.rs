@@ -10,7 +10,7 @@ use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 const SYNC_BYTES: u64 = 4 << 20;
 
 /// A file that is not complete. What an earlier run left of it is kept as far as it must be on the disk, whatever became of the
-/// machine: all but the last [`SYNC_BYTES`].
+/// machine: all but the last `SYNC_BYTES`.
 #[derive(Debug)]
 pub struct Part {
     path: PathBuf,
