@@ -2,7 +2,7 @@
 //! by webhook, signed by nothing but the token and TLS.
 //!
 //! What to do is decided by [`crate::protocol::subscription`]. Zoom wants no answer and sends nothing again, so an event that is not
-//! taken is handed over again from here, for as long as Zoom would repeat a webhook.
+//! taken is handed over again from here, a few times.
 //!
 //! The token is part of the address: it goes to the host that was checked when the settings were read, no redirect is followed, and
 //! no text from the socket is shown before the token is taken out of it.
