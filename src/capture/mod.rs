@@ -99,13 +99,13 @@ pub async fn run(
         tokio::select! {
             () = cancel.cancelled() => return summary,
             (run, received) = sockets.next(), if !sockets.is_empty() => match received {
-                Received::Message(bytes) => {
+                Received::Message { bytes, is_text } => {
                     let now = now();
                     summary.messages += 1;
                     summary.bytes += bytes.len() as u64;
                     match message::peek_type(&bytes) {
                         // A journal is text; what is not goes into it as base64.
-                        Ok(kind) if std::str::from_utf8(&bytes).is_ok() => {
+                        Ok(kind) if is_text => {
                             if let Some(medium) = Medium::of_msg_type(kind) {
                                 vitals.packet(medium, bytes.len(), now.unix_ms);
                                 if !media_flow {

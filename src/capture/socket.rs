@@ -36,7 +36,11 @@ impl Conn {
 
 /// What came out of a socket.
 pub(super) enum Received {
-    Message(Bytes),
+    Message {
+        bytes: Bytes,
+        /// Whether they are UTF-8.
+        is_text: bool,
+    },
     /// A ping was answered, after this long.
     Pong(Duration),
     /// The socket is gone, and was forgotten.
@@ -83,11 +87,12 @@ impl Sockets {
                         Poll::Pending => break None,
                         Poll::Ready(Some(Ok(Message::Text(text)))) => {
                             self.turn = index + 1 - first;
-                            return Poll::Ready((run, Received::Message(text.into())));
+                            return Poll::Ready((run, Received::Message { bytes: text.into(), is_text: true }));
                         }
                         Poll::Ready(Some(Ok(Message::Binary(bytes)))) => {
                             self.turn = index + 1 - first;
-                            return Poll::Ready((run, Received::Message(bytes)));
+                            let is_text = std::str::from_utf8(&bytes).is_ok();
+                            return Poll::Ready((run, Received::Message { bytes, is_text }));
                         }
                         Poll::Ready(Some(Ok(Message::Close(frame)))) => {
                             break Some(frame.map_or_else(

@@ -78,11 +78,7 @@ pub(super) enum Left {
 
 /// What stands for the stream: the same for all events of a meeting instance.
 pub(super) fn stream_id(recording: &CloudRecording) -> StreamId {
-    StreamId::new(hex(&Sha256::digest(recording.uuid.as_str().as_bytes())[..16]))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    StreamId::new(hex::encode(&Sha256::digest(recording.uuid.as_str().as_bytes())[..16]))
 }
 
 impl Imports {
@@ -94,7 +90,7 @@ impl Imports {
     pub(super) fn folder(&self, stream_id: &StreamId, files: &[String]) -> Folder {
         let mut files: Vec<&str> = files.iter().map(String::as_str).collect();
         files.sort_unstable();
-        let hash = hex(&Sha256::digest(files.join("\n").as_bytes())[..4]);
+        let hash = hex::encode(&Sha256::digest(files.join("\n").as_bytes())[..4]);
         Folder(self.0.join(format!("{stream_id}-{hash}")))
     }
 
