@@ -37,6 +37,7 @@ fn a_bucket_that_cannot_be_is_a_wrong_setting() {
     for (url, expected) in [
         ("ftp://host/x", "s3://bucket/prefix"),
         ("s3://", "names no bucket"),
+        ("/dev/null/recordings", "Not a directory"),
         ("s3://user:client-secret-that-no-text-may-show@bucket/x", "credentials"),
     ] {
         let mut home = Home::new();

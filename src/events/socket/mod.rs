@@ -12,7 +12,8 @@ mod status;
 use super::{Delivery, Receiver};
 use crate::clock;
 use crate::config::{EventsConfig, Secret};
-use crate::dial::{Dialer, Socket, with_sources};
+use crate::dial::{Dialer, Socket};
+use crate::errors::{clip, with_sources};
 use crate::protocol::event::Event;
 use crate::protocol::server_urls::ServerUrl;
 use crate::protocol::subscription::{Failure, Input, Output, Subscription, Timing, Token};
@@ -202,7 +203,7 @@ async fn receive(socket: &mut Socket) -> Received {
         }
         // Pings are answered by the library.
         Some(Ok(_)) => Received::Nothing,
-        Some(Err(err)) => Received::Closed(None, with_sources(&err)),
+        Some(Err(err)) => Received::Closed(None, clip(&with_sources(&err))),
         None => Received::Closed(None, "end of the connection".to_owned()),
     }
 }
@@ -210,7 +211,7 @@ async fn receive(socket: &mut Socket) -> Received {
 async fn send(socket: &mut Socket, text: &'static str) -> Result<(), String> {
     match tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::text(text))).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(err)) => Err(with_sources(&err)),
+        Ok(Err(err)) => Err(clip(&with_sources(&err))),
         Err(_) => Err(format!("a message could not be sent within {} s", SEND_TIMEOUT.as_secs())),
     }
 }
