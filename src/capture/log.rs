@@ -82,8 +82,8 @@ fn write(report: Report) {
             tracing::debug!(conn = %run.conn, run = run.run, "connected");
         }
         Report::Connected(run, how) => tracing::warn!(conn = %run.conn, run = run.run, "connected: {how}"),
-        Report::Lost(run, because) => {
-            tracing::warn!(conn = %run.conn, run = run.run, because, "connection lost; connecting again");
+        Report::Lost(run, loss) => {
+            tracing::warn!(conn = %run.conn, run = run.run, because = loss.because, "connection lost; connecting again");
         }
         Report::Refused { run, because, for_good } => {
             let next = if for_good { "recording goes on without it" } else { "trying again" };

@@ -14,7 +14,7 @@ pub use vitals::{Connection, Received as ReceivedMedia, Vitals};
 use crate::clock;
 use crate::dial::Dialer;
 use crate::journal::{Journal, Note};
-use crate::protocol::link::{Conn, Ended, Input, Link, Now, Output, Report, RunId};
+use crate::protocol::link::{Cause, Conn, Ended, Input, Link, Loss, Now, Output, Report, RunId};
 use crate::protocol::message::{self, Medium, msg_type};
 use crate::protocol::server_urls::ServerUrl;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -73,7 +73,7 @@ pub async fn run(
                 Output::Send(run, text) => {
                     if let Err(because) = sockets.send(run, text).await {
                         sockets.drop_socket(run);
-                        link.handle(now(), Input::Closed(run, because));
+                        link.handle(now(), Input::Closed(run, Loss::new(Cause::Broken, because)));
                     }
                 }
                 Output::Close(run) => sockets.close(run),
@@ -99,13 +99,13 @@ pub async fn run(
         tokio::select! {
             () = cancel.cancelled() => return summary,
             (run, received) = sockets.next(), if !sockets.is_empty() => match received {
-                Received::Message(bytes) => {
+                Received::Message { bytes, is_text } => {
                     let now = now();
                     summary.messages += 1;
                     summary.bytes += bytes.len() as u64;
                     match message::peek_type(&bytes) {
                         // A journal is text; what is not goes into it as base64.
-                        Ok(kind) if std::str::from_utf8(&bytes).is_ok() => {
+                        Ok(kind) if is_text => {
                             if let Some(medium) = Medium::of_msg_type(kind) {
                                 vitals.packet(medium, bytes.len(), now.unix_ms);
                                 if !media_flow {
@@ -127,7 +127,7 @@ pub async fn run(
                     }
                 }
                 Received::Pong(after) => vitals.answered(after),
-                Received::Closed(how) => link.handle(now(), Input::Closed(run, how)),
+                Received::Closed(loss) => link.handle(now(), Input::Closed(run, loss)),
             },
             Some((run, dialled)) = dialling.next(), if !dialling.is_empty() => match dialled {
                 Ok(socket) => {
@@ -153,7 +153,7 @@ fn note(link: &Link, report: &Report) -> Note {
         Report::Connected(run, _) => {
             Note::Connected { conn: conn(run), run: run.run, host: Some(link.url().host().to_owned()) }
         }
-        Report::Lost(run, because) => Note::Lost { conn: conn(run), run: run.run, because: because.clone() },
+        Report::Lost(run, loss) => Note::Lost { conn: conn(run), run: run.run, because: loss.because.clone() },
         Report::Refused { run, because, for_good } => {
             Note::Refused { conn: conn(run), run: run.run, because: because.clone(), for_good: *for_good }
         }

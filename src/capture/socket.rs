@@ -1,7 +1,7 @@
 //! WebSockets: opening one of a stream's, and reading from all of them at once.
 
 use crate::dial::{Dialer, Socket, clip, with_sources};
-use crate::protocol::link::{Conn, RunId};
+use crate::protocol::link::{Cause, Conn, Loss, RunId};
 use crate::protocol::message::Medium;
 use crate::protocol::server_urls::ServerUrl;
 use bytes::Bytes;
@@ -36,11 +36,15 @@ impl Conn {
 
 /// What came out of a socket.
 pub(super) enum Received {
-    Message(Bytes),
+    Message {
+        bytes: Bytes,
+        /// Whether they are UTF-8.
+        is_text: bool,
+    },
     /// A ping was answered, after this long.
     Pong(Duration),
     /// The socket is gone, and was forgotten.
-    Closed(String),
+    Closed(Loss),
 }
 
 /// The open sockets of a stream.
@@ -78,22 +82,24 @@ impl Sockets {
                 let index = if step < first { 0 } else { first + (self.turn + step - first) % (count - first) };
                 let (run, socket) = &mut self.open[index];
                 let run = *run;
-                let how = loop {
+                let loss = loop {
                     match Pin::new(&mut *socket).poll_next(cx) {
                         Poll::Pending => break None,
                         Poll::Ready(Some(Ok(Message::Text(text)))) => {
                             self.turn = index + 1 - first;
-                            return Poll::Ready((run, Received::Message(text.into())));
+                            return Poll::Ready((run, Received::Message { bytes: text.into(), is_text: true }));
                         }
                         Poll::Ready(Some(Ok(Message::Binary(bytes)))) => {
                             self.turn = index + 1 - first;
-                            return Poll::Ready((run, Received::Message(bytes)));
+                            let is_text = std::str::from_utf8(&bytes).is_ok();
+                            return Poll::Ready((run, Received::Message { bytes, is_text }));
                         }
                         Poll::Ready(Some(Ok(Message::Close(frame)))) => {
-                            break Some(frame.map_or_else(
+                            let how = frame.map_or_else(
                                 || "close without a code".to_owned(),
                                 |frame| format!("close {} {}", u16::from(frame.code), clip(&frame.reason)),
-                            ));
+                            );
+                            break Some(Loss::new(Cause::Closed, how.trim_end()));
                         }
                         Poll::Ready(Some(Ok(Message::Pong(_)))) => {
                             if let Some((_, sent)) = self.ping.take_if(|(to, _)| *to == run) {
@@ -102,13 +108,13 @@ impl Sockets {
                         }
                         // Pings are answered by the library.
                         Poll::Ready(Some(Ok(_))) => {}
-                        Poll::Ready(Some(Err(err))) => break Some(with_sources(&err)),
-                        Poll::Ready(None) => break Some("end of the connection".to_owned()),
+                        Poll::Ready(Some(Err(err))) => break Some(Loss::new(Cause::Broken, with_sources(&err))),
+                        Poll::Ready(None) => break Some(Loss::new(Cause::Broken, "end of the connection")),
                     }
                 };
-                if let Some(how) = how {
+                if let Some(loss) = loss {
                     self.open.remove(index);
-                    return Poll::Ready((run, Received::Closed(how.trim_end().to_owned())));
+                    return Poll::Ready((run, Received::Closed(loss)));
                 }
             }
             Poll::Pending

@@ -78,10 +78,10 @@ impl Vitals {
                 }
                 (of.up, of.since_ms) = (true, now_ms);
             }
-            Report::Lost(_, because) => {
-                (of.up, of.since_ms, of.because) = (false, now_ms, Some(because.clone()));
+            Report::Lost(_, loss) => {
+                (of.up, of.since_ms, of.because) = (false, now_ms, Some(loss.because.clone()));
                 of.lost += 1;
-                metrics().reconnect(cause(because));
+                metrics().reconnect(loss.cause.as_str());
             }
             Report::Refused { because, .. } => (of.up, of.because) = (false, Some(because.clone())),
         }
@@ -128,21 +128,10 @@ fn of(connections: &mut Vec<Connection>, conn: Conn, now_ms: i64) -> &mut Connec
     &mut connections[index]
 }
 
-/// The label for a reason that is given in words.
-fn cause(because: &str) -> &'static str {
-    match because {
-        _ if because.starts_with("a newer start event") => "moved",
-        _ if because.starts_with("rtms_interrupted") || because.starts_with("stream state") => "interrupted",
-        _ if because.starts_with("nothing received") => "silent",
-        _ if because.starts_with("close ") => "closed",
-        _ => "broken",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::link::RunId;
+    use crate::protocol::link::{Cause, Loss, RunId};
 
     #[test]
     fn time_without_a_connection_adds_up_once_it_had_been_up() {
@@ -151,7 +140,7 @@ mod tests {
         let refused = Report::Refused { run, because: "no".into(), for_good: false };
         vitals.report(&refused, 500);
         vitals.report(&Report::Connected(run, String::new()), 1000);
-        vitals.report(&Report::Lost(run, "close 1006".into()), 5000);
+        vitals.report(&Report::Lost(run, Loss::new(Cause::Closed, "close 1006")), 5000);
         vitals.report(&refused, 5500);
         vitals.report(&Report::Connected(run, String::new()), 7000);
         let [connection] = &vitals.connections()[..] else { panic!("one") };

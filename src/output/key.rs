@@ -119,7 +119,7 @@ impl Object {
     /// A file of Zoom's cloud recording: `what` it is (or whose sound, if it is of one `participant`), Zoom's `id` of it, and how its name
     /// ends. Only the parts that are safe get into the key, and files with different ids do not meet.
     pub fn cloud(what: &str, participant: bool, id: &str, extension: &str) -> Self {
-        let id: String = Sha256::digest(id.as_bytes())[..4].iter().map(|b| format!("{b:02x}")).collect();
+        let id = hex::encode(&Sha256::digest(id.as_bytes())[..4]);
         let plain = (1..=8).contains(&extension.len()) && extension.bytes().all(|b| b.is_ascii_alphanumeric());
         let extension = if plain { extension.to_ascii_lowercase() } else { "bin".to_owned() };
         let folder = if participant { "participants/" } else { "" };

@@ -308,12 +308,8 @@ fn without_ordinal(part: &str) -> &str {
 fn short(id: &str, plain: impl Fn(u8) -> bool) -> String {
     match id.as_bytes().get(..8) {
         Some(head) if head.iter().all(|b| plain(*b)) => head.iter().map(|b| *b as char).collect(),
-        _ => hex(&Sha256::digest(id.as_bytes())[..4]),
+        _ => hex::encode(&Sha256::digest(id.as_bytes())[..4]),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -366,8 +362,8 @@ mod tests {
         assert_eq!(
             folder(all, None, "uu/id", STREAM, 1),
             "meeting/acc____1-b6b7f9b3a3e4ae71/unknown/date=2026-11-20/09.30.00/uu_id-af7b4b2c5a3a0f0c_0123456789abcdef0123456789abcdef"
-                .replace("b6b7f9b3a3e4ae71", &hex(&Sha256::digest("acc/../1")[..8]))
-                .replace("af7b4b2c5a3a0f0c", &hex(&Sha256::digest("uu/id")[..8]))
+                .replace("b6b7f9b3a3e4ae71", &hex::encode(&Sha256::digest("acc/../1")[..8]))
+                .replace("af7b4b2c5a3a0f0c", &hex::encode(&Sha256::digest("uu/id")[..8]))
         );
     }
 

@@ -36,12 +36,12 @@ pub fn handshake(client_id: &str, client_secret: &str, id: &str, stream_id: &str
     for part in [client_id, ",", id, ",", stream_id] {
         mac.update(part.as_bytes());
     }
-    hex(&mac.finalize().into_bytes())
+    hex::encode(mac.finalize().into_bytes())
 }
 
 /// The value of `x-zm-signature` for a request body, with its `v0=` prefix.
 pub fn webhook(secret_token: &str, timestamp: &str, body: &[u8]) -> String {
-    format!("v0={}", hex(&webhook_mac(secret_token, timestamp, body).finalize().into_bytes()))
+    format!("v0={}", hex::encode(webhook_mac(secret_token, timestamp, body).finalize().into_bytes()))
 }
 
 /// Checks a webhook over its raw body, in constant time.
@@ -59,7 +59,7 @@ pub fn verify_webhook(
         return Err(Refused::Missing);
     };
     let sent_s: i64 = timestamp.trim().parse().map_err(|_| Refused::BadTimestamp)?;
-    let digest = signature.strip_prefix("v0=").and_then(unhex).ok_or(Refused::Mismatch)?;
+    let digest = signature.strip_prefix("v0=").and_then(|hex| hex::decode(hex).ok()).ok_or(Refused::Mismatch)?;
     webhook_mac(secret_token, timestamp, body).verify_slice(&digest).map_err(|_| Refused::Mismatch)?;
     match now_s.saturating_sub(sent_s) {
         age if age.saturating_abs() > WINDOW_S => Err(Refused::Stale(age)),
@@ -71,7 +71,7 @@ pub fn verify_webhook(
 pub fn challenge(secret_token: &str, plain_token: &str) -> String {
     let mut mac = hmac(secret_token);
     mac.update(plain_token.as_bytes());
-    hex(&mac.finalize().into_bytes())
+    hex::encode(mac.finalize().into_bytes())
 }
 
 fn webhook_mac(secret_token: &str, timestamp: &str, body: &[u8]) -> Hmac<Sha256> {
@@ -85,17 +85,6 @@ fn webhook_mac(secret_token: &str, timestamp: &str, body: &[u8]) -> Hmac<Sha256>
 
 fn hmac(key: &str) -> Hmac<Sha256> {
     Hmac::new_from_slice(key.as_bytes()).expect("HMAC takes keys of any length")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
 }
 
 #[cfg(test)]

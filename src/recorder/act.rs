@@ -1,7 +1,7 @@
 //! What an event does to the recordings. Each returns once its effect is durable.
 
+use super::folder::{Deletion, Done, Folder};
 use super::recording::Recording;
-use super::spool::{Deletion, Done, Folder};
 use super::stream::{State, Stream};
 use super::{MOST_NOTICES, Recorder};
 use crate::capture::Command;

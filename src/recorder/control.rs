@@ -2,7 +2,8 @@
 
 use super::act::blocking;
 use super::board::{Entry, Stage, Status};
-use super::spool::{Deletion, Done, Folder, Left};
+use super::folder::{Deletion, Done, Folder};
+use super::spool::Left;
 use super::stream::{Known, State, Stream};
 use super::{Recorder, Unfinished, withdraw};
 use crate::clock;

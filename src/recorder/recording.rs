@@ -3,7 +3,8 @@
 //! Each stage leaves its result in the spool, so that a recording can be picked up at any of them.
 
 use super::board::{Entry, Stage};
-use super::spool::{Deletion, Done, Folder, write_durably};
+use super::files::write_durably;
+use super::folder::{Deletion, Done, Folder};
 use super::stream::Live;
 use super::{Published, Shared, Unfinished, withdraw};
 use crate::capture;

@@ -8,7 +8,7 @@
 //! - What ties recordings together is in the spool ([`Links`]) before anybody relies on it: in the folder of the new one
 //!   before its start event is answered.
 
-use super::spool::Folder;
+use super::folder::Folder;
 use crate::clock;
 use crate::config::{Apps, Credentials, RestConfig};
 use crate::ids::{MeetingId, Product, RecordingId};

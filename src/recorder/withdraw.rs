@@ -1,6 +1,6 @@
 //! Consent withdrawn, or told to delete: everything of a recording goes, in the spool and in the bucket.
 
-use super::spool::{Deletion, Done, Folder};
+use super::folder::{Deletion, Done, Folder};
 use super::{Published, Shared};
 use crate::clock;
 use crate::media::Timestamp;

@@ -253,7 +253,7 @@ fn digest(path: &Path) -> Result<(u64, String), Error> {
         hasher.update(&buffer[..count]);
         size += count as u64;
     }
-    Ok((size, hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    Ok((size, hex::encode(hasher.finalize())))
 }
 
 /// In the directory of an attempt: the files that need nothing more.

@@ -161,7 +161,7 @@ impl Store {
     pub async fn put_bytes(&self, key: &str, bytes: Bytes, attributes: Attributes<'_>) -> Result<Stored, Error> {
         let path = parse(key)?;
         let size_bytes = bytes.len() as u64;
-        let sha256 = hex(&Sha256::digest(&bytes));
+        let sha256 = hex::encode(&Sha256::digest(&bytes));
         self.put_once(key, &path, bytes.into(), attributes).await?;
         self.verify(key, size_bytes, sha256).await
     }
@@ -230,7 +230,12 @@ impl Store {
         while let Some(piece) = pieces.try_next().await? {
             sha256.update(&piece);
         }
-        Ok(Stored { key: head.key, size_bytes: head.size_bytes, sha256: hex(&sha256.finalize()), e_tag: head.e_tag })
+        Ok(Stored {
+            key: head.key,
+            size_bytes: head.size_bytes,
+            sha256: hex::encode(&sha256.finalize()),
+            e_tag: head.e_tag,
+        })
     }
 
     /// The content of an object that has `size_bytes`, in order, in pieces of at most [`PART_SIZE`]. Each is asked for when
@@ -366,10 +371,6 @@ fn sweep(directory: &FilePath) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A file into the store: read, hashed and sent in one pass, in parts if it is large.
 
-use super::{Attributes, Error, Inner, PART_SIZE, Store, Stored, hex, parse};
+use super::{Attributes, Error, Inner, PART_SIZE, Store, Stored, parse};
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{MultipartUpload, PutMultipartOptions, PutPayload};
@@ -242,7 +242,7 @@ impl Reader {
     /// The hash of the whole file, which still has to have the size that it had.
     fn finish(&mut self) -> Result<String, Error> {
         match self.file.metadata() {
-            Ok(metadata) if metadata.len() == self.size_bytes => Ok(hex(&self.sha256.finalize_reset())),
+            Ok(metadata) if metadata.len() == self.size_bytes => Ok(hex::encode(self.sha256.finalize_reset())),
             Ok(_) => Err(Error::FileChanged { path: self.path.clone() }),
             Err(source) => Err(Error::File { path: self.path.clone(), source }),
         }

@@ -71,7 +71,7 @@ pub(super) async fn check(
         taken?;
         next = following;
     }
-    let sha256: String = sha256.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    let sha256 = hex::encode(sha256.finalize());
     let mut findings = Vec::new();
     if sha256 != object.sha256 {
         let text = format!("has the SHA-256 {sha256}, where the manifest says {}", object.sha256);

@@ -25,7 +25,7 @@ mod refusal;
 mod socket;
 mod terms;
 
-pub use terms::{Conn, EndSource, Ended, Input, Now, Output, Report, RunId, Settings, Timing};
+pub use terms::{Cause, Conn, EndSource, Ended, Input, Loss, Now, Output, Report, RunId, Settings, Timing};
 
 use super::message::{self, Identity, Medium, Message, msg_type};
 use super::server_urls::{self, ServerUrl};
@@ -103,15 +103,18 @@ impl Link {
         self.watch_alone(now);
         match input {
             Input::Opened(run) => self.opened(now, run),
-            Input::Failed(run, because) | Input::Closed(run, because) => self.closed(now, run, because),
+            Input::Failed(run, because) => self.closed(now, run, Loss::new(Cause::Broken, because)),
+            Input::Closed(run, loss) => self.closed(now, run, loss),
             Input::Received(run, kind, bytes) => self.received(now, run, kind, bytes),
             Input::Restarted(url) => {
                 self.url = url;
-                self.restart_signaling(now, "a newer start event named another server", CloseMedia::Now);
+                let loss = Loss::new(Cause::Moved, "a newer start event named another server");
+                self.restart_signaling(now, &loss, CloseMedia::Now);
             }
             // Several come for one interruption, and up to 85 min late; what has been mended since is left alone.
             Input::Interrupted(event_ts) if self.signaling_is_settled(now) && event_ts >= self.signaling_up_unix_ms => {
-                self.restart_signaling(now, "rtms_interrupted", CloseMedia::Later);
+                let loss = Loss::new(Cause::Interrupted, "rtms_interrupted");
+                self.restart_signaling(now, &loss, CloseMedia::Later);
             }
             Input::Interrupted(_) => {}
             Input::StopEvent(reason) => self.end(now, EndSource::Event, reason),
@@ -183,21 +186,22 @@ impl Link {
         self.outputs.push_back(Output::Send(run, greeting));
     }
 
-    fn closed(&mut self, now: Now, run: RunId, because: String) {
+    fn closed(&mut self, now: Now, run: RunId, loss: Loss) {
         let Some(socket) = self.current(run) else { return };
         match socket.state {
-            State::Up { .. } => self.lost(now, run, because),
+            State::Up { .. } => self.lost(now, run, loss),
             State::Greeting(_) => {
-                let because = format!("closed before the handshake was answered ({because}): {}", status::SILENT);
+                let because =
+                    format!("closed before the handshake was answered ({}): {}", loss.because, status::SILENT);
                 self.refused(now, run, because, Refusal::Other);
             }
-            _ => self.refused(now, run, because, Refusal::Unreachable),
+            _ => self.refused(now, run, loss.because, Refusal::Unreachable),
         }
     }
 
-    fn lost(&mut self, now: Now, run: RunId, because: String) {
+    fn lost(&mut self, now: Now, run: RunId, loss: Loss) {
         if self.ending.is_none() {
-            self.outputs.push_back(Output::Report(Report::Lost(run, because)));
+            self.outputs.push_back(Output::Report(Report::Lost(run, loss)));
         }
         // Media are dialled when signaling is up; it dials all of them then.
         let wait = self.ending.is_some() || (run.conn != Conn::Signaling && !self.signaling.is_up());
@@ -254,7 +258,7 @@ impl Link {
             }
             msg_type::STREAM_STATE_UPDATE => self.stream_state(now, &message),
             msg_type::EVENT_UPDATE if message.event.as_ref().is_some_and(is_media_interrupted) => {
-                self.redial_silent_media(now, "event 7");
+                self.redial_silent_media(now, &Loss::new(Cause::Interrupted, "event 7"));
             }
             _ => {}
         }
@@ -273,7 +277,7 @@ impl Link {
         let subscriptions = message::event_subscriptions(self.settings.product, share);
         self.outputs.extend(subscriptions.into_iter().map(|subscription| Output::Send(run, subscription)));
         for index in 0..self.media.len() {
-            self.drop_medium(index, "signaling was connected again");
+            self.drop_medium(index, &Loss::new(Cause::Signaling, "signaling was connected again"));
             let medium = &mut self.media[index];
             let address = urls.and_then(|urls| server_urls::media(urls, medium.medium.url_keys()));
             let checked = address.map(|address| self.settings.allowed_hosts.check(&address));
@@ -337,10 +341,11 @@ impl Link {
                 self.terminating_until.get_or_insert(now.instant + self.settings.timing.terminating);
             }
             Some(INTERRUPTED) if reason == Some(DATA_CONNECTION_INTERRUPTED) => {
-                self.redial_silent_media(now, "stream state 2, reason 14");
+                self.redial_silent_media(now, &Loss::new(Cause::Interrupted, "stream state 2, reason 14"));
             }
             Some(INTERRUPTED) if self.signaling_is_settled(now) => {
-                self.restart_signaling(now, "stream state 2", CloseMedia::Later);
+                let loss = Loss::new(Cause::Interrupted, "stream state 2");
+                self.restart_signaling(now, &loss, CloseMedia::Later);
             }
             _ => {}
         }
@@ -360,7 +365,7 @@ impl Link {
     }
 
     /// Closes signaling and dials it anew. Media go on until then, or are closed too.
-    fn restart_signaling(&mut self, now: Now, because: &str, close_media: CloseMedia) {
+    fn restart_signaling(&mut self, now: Now, loss: &Loss, close_media: CloseMedia) {
         if self.ending.is_some() {
             return;
         }
@@ -368,39 +373,39 @@ impl Link {
             let run = self.signaling.id();
             self.outputs.push_back(Output::Close(run));
             if self.signaling.is_up() {
-                self.outputs.push_back(Output::Report(Report::Lost(run, because.to_owned())));
+                self.outputs.push_back(Output::Report(Report::Lost(run, loss.clone())));
             }
         }
         self.signaling.dial_at_once(now.instant);
         if close_media == CloseMedia::Now {
             for index in 0..self.media.len() {
-                self.drop_medium(index, because);
+                self.drop_medium(index, loss);
             }
         }
     }
 
     /// Zoom does not say which medium is interrupted. Sound and pictures flow while they are there; silence of the others
     /// says nothing.
-    fn redial_silent_media(&mut self, now: Now, because: &str) {
+    fn redial_silent_media(&mut self, now: Now, loss: &Loss) {
         let suspicious = self.settings.timing.suspicious;
         for index in 0..self.media.len() {
             if matches!(self.media[index].medium, Medium::Audio | Medium::Video)
                 && self.media[index].socket.is_silent(now.instant, suspicious)
             {
-                self.drop_medium(index, because);
+                self.drop_medium(index, loss);
                 self.media[index].socket.dial_at_once(now.instant);
             }
         }
     }
 
-    fn drop_medium(&mut self, index: usize, because: &str) {
+    fn drop_medium(&mut self, index: usize, loss: &Loss) {
         let socket = &mut self.media[index].socket;
         let run = socket.id();
         if socket.is_open() {
             self.outputs.push_back(Output::Close(run));
         }
         if socket.is_up() {
-            self.outputs.push_back(Output::Report(Report::Lost(run, because.to_owned())));
+            self.outputs.push_back(Output::Report(Report::Lost(run, loss.clone())));
         }
         socket.state = State::Idle;
     }
@@ -425,7 +430,8 @@ impl Link {
                 }
                 State::Up { .. } => {
                     self.outputs.push_back(Output::Close(run));
-                    self.lost(now, run, format!("nothing received for {} s", timing.watchdog.as_secs()));
+                    let because = format!("nothing received for {} s", timing.watchdog.as_secs());
+                    self.lost(now, run, Loss::new(Cause::Silent, because));
                 }
                 State::Waiting(_) => self.dial(run.conn),
                 State::Idle | State::Dialling => {}

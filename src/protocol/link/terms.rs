@@ -59,8 +59,8 @@ pub enum Input<'a> {
     Failed(RunId, String),
     /// A message came: its type ([`peek_type`](crate::protocol::message::peek_type)) and its bytes.
     Received(RunId, i64, &'a [u8]),
-    /// A socket is closed, and how that was seen.
-    Closed(RunId, String),
+    /// A socket is closed.
+    Closed(RunId, Loss),
     /// A start event with a newer time named this address.
     Restarted(ServerUrl),
     /// `rtms_interrupted` came, with Zoom's time of it in Unix ms.
@@ -92,7 +92,7 @@ pub enum Report {
     /// A handshake was accepted.
     Connected(RunId, String),
     /// A connection that was up is gone.
-    Lost(RunId, String),
+    Lost(RunId, Loss),
     /// An attempt failed.
     Refused {
         /// Which one.
@@ -102,6 +102,53 @@ pub enum Report {
         /// Whether no further attempt is made.
         for_good: bool,
     },
+}
+
+/// Why a connection is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The kind.
+    pub cause: Cause,
+    /// How it was seen, in words.
+    pub because: String,
+}
+
+impl Loss {
+    /// Of this kind, seen so.
+    pub fn new(cause: Cause, because: impl Into<String>) -> Self {
+        Self { cause, because: because.into() }
+    }
+}
+
+/// The kinds of reasons why a connection is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Zoom closed it.
+    Closed,
+    /// It broke.
+    Broken,
+    /// Nothing came for too long.
+    Silent,
+    /// Zoom said that it was interrupted.
+    Interrupted,
+    /// A start event named another server.
+    Moved,
+    /// The signaling connection was made again, and with it those of the media.
+    Signaling,
+}
+
+impl Cause {
+    /// A word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Broken => "broken",
+            Self::Silent => "silent",
+            Self::Interrupted => "interrupted",
+            Self::Moved => "moved",
+            Self::Signaling => "signaling",
+        }
+    }
 }
 
 /// How and why a stream ended.

@@ -145,7 +145,7 @@ fn the_sequence_of_a_stream() {
 fn a_lost_medium_is_dialled_at_once_and_alone() {
     let mut zoom = Bench::new(&[Medium::Audio, Medium::Video], &["meeting_uuid"]);
     let runs = zoom.all_up();
-    let outputs = zoom.input(Input::Closed(runs[1], "1006".into()));
+    let outputs = zoom.input(Input::Closed(runs[1], Loss::new(Cause::Closed, "1006")));
     let again = dialled(&outputs);
     assert_eq!(again.iter().map(|run| run.conn).collect::<Vec<_>>(), [AUDIO]);
     assert_eq!(sent(&zoom.accept(again[0])), [(Conn::Signaling, 7)]);
@@ -157,15 +157,34 @@ fn a_lost_medium_is_dialled_at_once_and_alone() {
 fn the_table_of_what_happens_and_what_is_done() {
     type Tell = fn(&mut Bench, &[RunId]) -> Vec<Output>;
     const SIGNALING: Conn = Conn::Signaling;
-    let rows: [(&str, Tell, &[Conn], &[Conn]); 9] = [
-        ("a medium is closed", |zoom, runs| zoom.input(Input::Closed(runs[1], "1006".into())), &[], &[AUDIO]),
-        ("signaling is closed", |zoom, runs| zoom.input(Input::Closed(runs[0], "1000".into())), &[], &[SIGNALING]),
-        ("rtms_interrupted", |zoom, _| zoom.input(Input::Interrupted(2000)), &[SIGNALING], &[SIGNALING]),
+    let rows: [(&str, Tell, &[Conn], &[Conn], Option<Cause>); 9] = [
+        (
+            "a medium is closed",
+            |zoom, runs| zoom.input(Input::Closed(runs[1], Loss::new(Cause::Closed, "1006"))),
+            &[],
+            &[AUDIO],
+            Some(Cause::Closed),
+        ),
+        (
+            "signaling is closed",
+            |zoom, runs| zoom.input(Input::Closed(runs[0], Loss::new(Cause::Closed, "1000"))),
+            &[],
+            &[SIGNALING],
+            Some(Cause::Closed),
+        ),
+        (
+            "rtms_interrupted",
+            |zoom, _| zoom.input(Input::Interrupted(2000)),
+            &[SIGNALING],
+            &[SIGNALING],
+            Some(Cause::Interrupted),
+        ),
         (
             "stream state 2, reason 13",
             |zoom, runs| zoom.receive(runs[0], &json!({"msg_type": 8, "state": 2, "reason": 13})),
             &[SIGNALING],
             &[SIGNALING],
+            Some(Cause::Interrupted),
         ),
         (
             "stream state 2, reason 14, and only pictures flow",
@@ -175,12 +194,14 @@ fn the_table_of_what_happens_and_what_is_done() {
             },
             &[AUDIO],
             &[AUDIO],
+            Some(Cause::Interrupted),
         ),
         (
             "event 7, and nothing flows",
             |zoom, runs| zoom.receive(runs[0], &json!({"msg_type": 6, "event": {"event_type": 7, "timestamp": 1}})),
             &[AUDIO, VIDEO],
             &[AUDIO, VIDEO],
+            Some(Cause::Interrupted),
         ),
         (
             "a newer start event",
@@ -190,17 +211,23 @@ fn the_table_of_what_happens_and_what_is_done() {
             },
             &[SIGNALING, AUDIO, VIDEO],
             &[SIGNALING],
+            Some(Cause::Moved),
         ),
-        ("stream state 4", |zoom, runs| zoom.receive(runs[0], &json!({"msg_type": 8, "state": 4})), &[], &[]),
-        ("a stop event", |zoom, _| zoom.input(Input::StopEvent(Some(6))), &[], &[]),
+        ("stream state 4", |zoom, runs| zoom.receive(runs[0], &json!({"msg_type": 8, "state": 4})), &[], &[], None),
+        ("a stop event", |zoom, _| zoom.input(Input::StopEvent(Some(6))), &[], &[], None),
     ];
-    for (what, tell, closes, dials) in rows {
+    for (what, tell, closes, dials, cause) in rows {
         let mut zoom = Bench::new(&[Medium::Audio, Medium::Video], &["meeting_uuid"]);
         let runs = zoom.all_up();
         zoom.now = Duration::from_secs(10);
         let outputs = tell(&mut zoom, &runs);
         let conns = |runs: Vec<RunId>| runs.iter().map(|run| run.conn).collect::<Vec<_>>();
         assert_eq!((conns(closed(&outputs)), conns(dialled(&outputs))), (closes.to_vec(), dials.to_vec()), "{what}");
+        let lost = outputs.iter().filter_map(|output| match output {
+            Output::Report(Report::Lost(_, loss)) => Some(loss.cause),
+            _ => None,
+        });
+        assert!(lost.clone().all(|lost| Some(lost) == cause) && lost.count() > 0 || cause.is_none(), "{what}");
     }
 }
 
@@ -208,10 +235,12 @@ fn the_table_of_what_happens_and_what_is_done() {
 fn lost_signaling_is_dialled_at_once_and_then_all_media_again() {
     let mut zoom = Bench::new(&[Medium::Audio, Medium::Video], &["meeting_uuid"]);
     let runs = zoom.all_up();
-    let again = dialled(&zoom.input(Input::Closed(runs[0], "1006".into())));
+    let again = dialled(&zoom.input(Input::Closed(runs[0], Loss::new(Cause::Closed, "1006"))));
     assert_eq!(again.len(), 1, "media go on until signaling is up");
     let outputs = zoom.accept(again[0]);
     assert_eq!(closed(&outputs), runs[1..], "the old media sockets are closed first");
+    let with_signaling = Report::Lost(runs[1], Loss::new(Cause::Signaling, "signaling was connected again"));
+    assert!(outputs.contains(&Output::Report(with_signaling)), "{outputs:?}");
     assert_eq!(dialled(&outputs).len(), 2);
     let order: Vec<bool> = outputs
         .iter()
@@ -236,15 +265,15 @@ fn failover_drops_everything_and_dials_the_new_server() {
             .iter()
             .any(|output| matches!(output, Output::Dial(run, to) if run.conn == Conn::Signaling && *to == url))
     );
-    assert!(zoom.input(Input::Closed(runs[0], "old news".into())).is_empty());
+    assert!(zoom.input(Input::Closed(runs[0], Loss::new(Cause::Closed, "old news"))).is_empty());
 }
 
 #[test]
 fn many_attempts_fit_into_zooms_window() {
     let mut zoom = Bench::new(&[Medium::Audio], &["meeting_uuid"]);
     let runs = zoom.all_up();
-    zoom.input(Input::Closed(runs[1], "1006".into()));
-    let mut run = dialled(&zoom.input(Input::Closed(runs[0], "1006".into())))[0];
+    zoom.input(Input::Closed(runs[1], Loss::new(Cause::Closed, "1006")));
+    let mut run = dialled(&zoom.input(Input::Closed(runs[0], Loss::new(Cause::Closed, "1006"))))[0];
     let mut attempts = vec![zoom.now];
     while zoom.now < Duration::from_secs(60) {
         zoom.input(Input::Failed(run, "connection refused".into()));
@@ -310,7 +339,7 @@ fn a_silent_close_is_a_refusal_and_the_other_key_is_tried() {
     let mut zoom = Bench::new(&[Medium::Audio], &["webinar_uuid", "meeting_uuid"]);
     let run = zoom.first();
     zoom.input(Input::Opened(run));
-    let outputs = zoom.input(Input::Closed(run, "1000".into()));
+    let outputs = zoom.input(Input::Closed(run, Loss::new(Cause::Closed, "1000")));
     assert!(
         matches!(&outputs[..], [Output::Report(Report::Refused { because, for_good: false, .. })]
             if because.contains("client id and secret")),
@@ -326,8 +355,8 @@ fn a_stop_waits_for_the_sockets_and_gives_the_reason() {
     let mut zoom = Bench::new(&[Medium::Audio], &["meeting_uuid"]);
     let runs = zoom.all_up();
     assert!(zoom.receive(runs[0], &json!({"msg_type": 8, "state": 4, "reason": 6})).is_empty());
-    assert!(zoom.input(Input::Closed(runs[0], "1000".into())).is_empty(), "no redial, no loss");
-    let outputs = zoom.input(Input::Closed(runs[1], "1000".into()));
+    assert!(zoom.input(Input::Closed(runs[0], Loss::new(Cause::Closed, "1000"))).is_empty(), "no redial, no loss");
+    let outputs = zoom.input(Input::Closed(runs[1], Loss::new(Cause::Closed, "1000")));
     assert_eq!(ended(&outputs), Some(Ended { source: EndSource::State, reason: Some(6) }));
 
     let mut zoom = Bench::new(&[Medium::Audio], &["meeting_uuid"]);
@@ -438,8 +467,8 @@ fn quiet_chat_is_not_taken_for_an_interrupted_medium() {
 fn media_wait_for_signaling() {
     let mut zoom = Bench::new(&[Medium::Audio], &["meeting_uuid"]);
     let runs = zoom.all_up();
-    let signaling = dialled(&zoom.input(Input::Closed(runs[0], "1006".into())))[0];
-    assert!(dialled(&zoom.input(Input::Closed(runs[1], "1006".into()))).is_empty());
+    let signaling = dialled(&zoom.input(Input::Closed(runs[0], Loss::new(Cause::Closed, "1006"))))[0];
+    assert!(dialled(&zoom.input(Input::Closed(runs[1], Loss::new(Cause::Closed, "1006")))).is_empty());
     assert_eq!(dialled(&zoom.accept(signaling)).iter().map(|run| run.conn).collect::<Vec<_>>(), [AUDIO]);
 }
 
@@ -451,7 +480,7 @@ fn a_server_that_accepts_and_closes_is_dialled_ever_more_slowly_and_given_up() {
     let ended = loop {
         attempts.push(zoom.now.as_millis());
         zoom.accept(run);
-        let mut outputs = zoom.input(Input::Closed(run, "close 1000".into()));
+        let mut outputs = zoom.input(Input::Closed(run, Loss::new(Cause::Closed, "close 1000")));
         while dialled(&outputs).is_empty() && ended(&outputs).is_none() {
             outputs = zoom.wait();
         }
@@ -472,6 +501,6 @@ fn a_connection_that_served_is_dialled_at_once_each_time() {
     for _ in 0..60 {
         zoom.accept(run);
         zoom.now += Timing::default().stable;
-        run = dialled(&zoom.input(Input::Closed(run, "1006".into())))[0];
+        run = dialled(&zoom.input(Input::Closed(run, Loss::new(Cause::Closed, "1006"))))[0];
     }
 }

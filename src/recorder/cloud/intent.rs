@@ -7,7 +7,7 @@
 //! | `uploaded.ndjson` | what is in the bucket already |
 //! | `done.json` | which files were imported; all else is gone. Kept for [`REMEMBER`] |
 
-use super::super::spool::{Error, write_durably};
+use super::super::files::{Error, clear, failed, read_json, remove_dir, remove_file, write};
 use crate::clock;
 use crate::ids::StreamId;
 use crate::protocol::cloud::CloudRecording;
@@ -93,11 +93,7 @@ pub(super) enum Left {
 
 /// What stands for the stream: the same for all events of a meeting instance.
 pub(super) fn stream_id(recording: &CloudRecording) -> StreamId {
-    StreamId::new(hex(&Sha256::digest(recording.uuid.as_str().as_bytes())[..16]))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    StreamId::new(hex::encode(&Sha256::digest(recording.uuid.as_str().as_bytes())[..16]))
 }
 
 impl Imports {
@@ -109,7 +105,7 @@ impl Imports {
     pub(super) fn folder(&self, stream_id: &StreamId, files: &[String]) -> Folder {
         let mut files: Vec<&str> = files.iter().map(String::as_str).collect();
         files.sort_unstable();
-        let hash = hex(&Sha256::digest(files.join("\n").as_bytes())[..4]);
+        let hash = hex::encode(&Sha256::digest(files.join("\n").as_bytes())[..4]);
         Folder(self.0.join(format!("{stream_id}-{hash}")))
     }
 
@@ -167,51 +163,34 @@ impl Folder {
 
     /// Keeps an intent, durably.
     pub(super) fn keep(&self, intent: &Intent) -> Result<(), Error> {
-        fs::create_dir_all(&self.0).map_err(failed("creating", &self.0))?;
         self.write(INTENT, &serde_json::to_vec(intent).expect("plain values are JSON"))
     }
 
     /// Marks it as over. It takes no time, whatever [`Folder::clear`] has to remove.
     pub(super) fn finish(&self, done: &Done) -> Result<(), Error> {
         self.write(DONE, &serde_json::to_vec(done).expect("plain values are JSON"))?;
-        let intent = self.0.join(INTENT);
-        fs::remove_file(&intent).map_err(failed("removing", &intent))
+        remove_file(&self.0.join(INTENT))
     }
 
     /// Removes all but the mark, and an intent that has come since.
     pub(super) fn clear(&self) -> Result<(), Error> {
-        for entry in fs::read_dir(&self.0).map_err(failed("listing", &self.0))? {
-            let path = entry.map_err(failed("listing", &self.0))?.path();
-            let removed = match path.file_name() {
-                Some(name) if name == DONE || name == INTENT => Ok(()),
-                _ if path.is_dir() => fs::remove_dir_all(&path),
-                _ => fs::remove_file(&path),
-            };
-            removed.map_err(failed("removing", &path))?;
-        }
-        Ok(())
+        clear(&self.0, &[DONE, INTENT])
     }
 
     fn remove(&self) -> Result<(), Error> {
-        fs::remove_dir_all(&self.0).map_err(failed("removing", &self.0))
+        remove_dir(&self.0)
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        serde_json::from_slice(&fs::read(self.0.join(name)).ok()?).ok()
+        read_json(&self.0.join(name))
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        let path = self.0.join(name);
-        write_durably(&path, bytes).map_err(failed("writing", &path))?;
+        write(&self.0.join(name), bytes)?;
         // The spool knows of `.cloud` only once this is on the disk.
         let above = self.0.parent().and_then(Path::parent).unwrap_or(&self.0);
         fs::File::open(above).and_then(|above| above.sync_all()).map_err(failed("writing", above))
     }
-}
-
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    let path = path.display().to_string();
-    move |source| Error::Io { action, path, source }
 }
 
 #[cfg(test)]

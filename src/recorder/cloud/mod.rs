@@ -71,12 +71,12 @@ impl Cloud {
     }
 
     /// Removes from the spool what was imported long ago.
-    pub(super) fn forget(&self) -> Result<(), super::spool::Error> {
+    pub(super) fn forget(&self) -> Result<(), super::files::Error> {
         self.imports.forget()
     }
 
     /// The imports that are not over, by their paths in the spool.
-    pub(super) fn unfinished(&self) -> Result<Vec<String>, super::spool::Error> {
+    pub(super) fn unfinished(&self) -> Result<Vec<String>, super::files::Error> {
         let left = self.imports.left()?.into_iter().filter_map(|left| match left {
             Left::Unfinished(folder, _) => Some(format!(".cloud/{}", folder.name())),
             Left::Done(_) => None,
@@ -87,7 +87,7 @@ impl Cloud {
 
 impl Recorder {
     /// Goes on with what an earlier run left. If all is to end, what cannot be fetched is not waited for.
-    pub(super) async fn resume_imports(&self, unfinished: Unfinished) -> Result<(), super::spool::Error> {
+    pub(super) async fn resume_imports(&self, unfinished: Unfinished) -> Result<(), super::files::Error> {
         let patience = match unfinished {
             Unfinished::Join => Patience::Long,
             Unfinished::End => Patience::Short,

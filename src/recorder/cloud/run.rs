@@ -1,7 +1,7 @@
 //! One import: settle its place, fetch its files, publish, forget.
 
 use super::super::Shared;
-use super::super::spool::Error as SpoolError;
+use super::super::files::Error as SpoolError;
 use super::intent::{Done, Folder, Intent, stream_id};
 use super::{Cloud, keep, plan};
 use crate::clock;

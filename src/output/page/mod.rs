@@ -17,13 +17,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 const SCRIPT: &str = concat!(
-    include_str!("page/base.js"),
-    include_str!("page/player.js"),
-    include_str!("page/lanes.js"),
-    include_str!("page/texts.js"),
-    include_str!("page/about.js"),
+    include_str!("base.js"),
+    include_str!("player.js"),
+    include_str!("lanes.js"),
+    include_str!("texts.js"),
+    include_str!("about.js"),
 );
-const STYLE: &str = concat!(include_str!("page/base.css"), include_str!("page/recording.css"));
+const STYLE: &str = concat!(include_str!("base.css"), include_str!("recording.css"));
 
 /// What a page is made of.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +115,7 @@ pub fn compose(sources: &Sources<'_>) -> serde_json::Result<Vec<u8>> {
         chat: read(sources.chat)?,
         links_until: sources.signed.map(|(until, _)| until),
     };
-    let shell = Shell { kind: "recording", body: include_str!("page/recording.html"), script: SCRIPT, style: STYLE };
+    let shell = Shell { kind: "recording", body: include_str!("recording.html"), script: SCRIPT, style: STYLE };
     let origins = sources.signed.map_or(&[][..], |(_, origins)| origins);
     Ok(shell.fill(&title(manifest), &serde_json::to_string(&data)?, origins))
 }

@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 use warp::reply::Response;
 
-const STYLE: &str = concat!(include_str!("../output/page/base.css"), include_str!("page/status.css"));
-const SCRIPT: &str = concat!(include_str!("../output/page/base.js"), include_str!("page/status.js"));
+const STYLE: &str = concat!(include_str!("../../output/page/base.css"), include_str!("status.css"));
+const SCRIPT: &str = concat!(include_str!("../../output/page/base.js"), include_str!("status.js"));
 
-static STATUS: LazyLock<(String, HeaderValue)> = LazyLock::new(|| fill(include_str!("page/status.html")));
-static LOGIN: LazyLock<(String, HeaderValue)> = LazyLock::new(|| fill(include_str!("page/login.html")));
+static STATUS: LazyLock<(String, HeaderValue)> = LazyLock::new(|| fill(include_str!("status.html")));
+static LOGIN: LazyLock<(String, HeaderValue)> = LazyLock::new(|| fill(include_str!("login.html")));
 
 /// The status page; with a way to log out if one had to log in.
 pub(super) fn status(has_login: bool) -> Response {

@@ -1,0 +1,233 @@
+//! The folder of one recording in the spool: what is kept there, and how it goes.
+//!
+//! See [`super::spool`] for the names of its files.
+
+use super::Published;
+use super::files::{Error, clear, failed, read_json, remove_dir, remove_file, write};
+use super::restart::Links;
+use crate::ids::{RecordingId, StreamId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const DONE: &str = "done.json";
+const WITHDRAWN: &str = "withdrawn";
+/// What it holds if that was asked for by whoever runs the recorder.
+const OPERATOR: &[u8] = b"operator\n";
+const LINKS: &str = "links.json";
+const APP: &str = "app.json";
+
+/// What is kept of a recording that is over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    /// The stream.
+    pub stream_id: StreamId,
+    /// The how-manieth recording of the stream it was; 0 if it was stopped before it was started.
+    pub ordinal: u32,
+    /// No start event up to this time (Zoom's, Unix ms) starts it again.
+    pub until_ts: i64,
+    /// Where it was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
+    /// When this was written, in Unix ms.
+    pub at_ms: i64,
+}
+
+/// Why a recording is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// Consent was withdrawn.
+    Consent,
+    /// Whoever runs the recorder said so.
+    Operator,
+}
+
+#[derive(Serialize, Deserialize)]
+struct App {
+    client_id: String,
+}
+
+/// The folder of one recording in the spool.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    id: RecordingId,
+    dir: PathBuf,
+}
+
+impl Folder {
+    pub(super) fn new(spool: &Path, id: RecordingId) -> Self {
+        Self { dir: spool.join(id.as_str()), id }
+    }
+
+    /// The recording.
+    pub fn id(&self) -> &RecordingId {
+        &self.id
+    }
+
+    /// The folder itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the journal is.
+    pub fn journal(&self) -> PathBuf {
+        self.dir.join("journal")
+    }
+
+    /// Where rendering works.
+    pub fn render(&self) -> PathBuf {
+        self.dir.join("render")
+    }
+
+    /// Where finished files wait to be published.
+    pub fn out(&self) -> PathBuf {
+        self.dir.join("out")
+    }
+
+    /// The newest start event's body.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn start_event(&self) -> Result<Vec<u8>, Error> {
+        let path = self.dir.join("start.json");
+        fs::read(&path).map_err(failed("reading", &path))
+    }
+
+    /// Keeps a start event's body, durably. A mark that the stream was stopped before it started goes.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub fn keep_start_event(&self, body: &[u8]) -> Result<(), Error> {
+        self.write("start.json", body)?;
+        remove_file(&self.dir.join(DONE))
+    }
+
+    /// The client id or SDK key of the app that got the start event; none if that is not known.
+    pub fn app(&self) -> Option<String> {
+        self.read::<App>(APP).map(|app| app.client_id)
+    }
+
+    /// Keeps that, durably. To be done before the start event is kept: without one, it counts for nothing.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub fn keep_app(&self, client_id: &str) -> Result<(), Error> {
+        let app = App { client_id: client_id.to_owned() };
+        self.write(APP, &serde_json::to_vec(&app).expect("plain values are JSON"))
+    }
+
+    /// What ties it to other recordings of its meeting.
+    pub(super) fn links(&self) -> Links {
+        self.read(LINKS).unwrap_or_default()
+    }
+
+    /// Keeps that, durably.
+    pub(super) fn keep_links(&self, links: &Links) -> Result<(), Error> {
+        self.write(LINKS, &serde_json::to_vec(links).expect("plain values are JSON"))
+    }
+
+    /// Notes durably that all of it is to be deleted: consent was withdrawn, or whatever `why` says.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub fn withdraw(&self, why: Deletion) -> Result<(), Error> {
+        let mark: &[u8] = match why {
+            Deletion::Consent => b"",
+            Deletion::Operator => OPERATOR,
+        };
+        self.write(WITHDRAWN, mark)
+    }
+
+    /// Whether the recording is not over.
+    pub fn is_unfinished(&self) -> bool {
+        self.dir.join("start.json").exists()
+    }
+
+    /// Whether consent was withdrawn and not everything is deleted yet.
+    pub fn is_withdrawn(&self) -> bool {
+        self.dir.join(WITHDRAWN).exists()
+    }
+
+    /// Why it is to be deleted, if it is.
+    pub fn deletion(&self) -> Deletion {
+        match fs::read(self.dir.join(WITHDRAWN)) {
+            Ok(mark) if mark == OPERATOR => Deletion::Operator,
+            _ => Deletion::Consent,
+        }
+    }
+
+    /// Deletes what was recorded, finished or not. The start event and the marks stay.
+    ///
+    /// # Errors
+    /// When something cannot be removed; it can be called again.
+    pub fn delete_media(&self) -> Result<(), Error> {
+        [self.journal(), self.render(), self.out()].iter().try_for_each(|dir| remove_dir(dir))
+    }
+
+    /// Marks the recording as over, then removes everything else of it.
+    ///
+    /// # Errors
+    /// When the mark cannot be made durable, or something cannot be removed; it can be called again.
+    pub fn finish(&self, done: &Done) -> Result<(), Error> {
+        let json = serde_json::to_vec(done).expect("plain values are JSON");
+        self.write(DONE, &json)?;
+        self.tidy()
+    }
+
+    /// Removes all but the mark.
+    pub(super) fn tidy(&self) -> Result<(), Error> {
+        clear(&self.dir, &[DONE])
+    }
+
+    pub(super) fn remove(&self) -> Result<(), Error> {
+        remove_dir(&self.dir)
+    }
+
+    pub(super) fn done(&self) -> Option<Done> {
+        self.read(DONE)
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        read_json(&self.dir.join(name))
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        write(&self.dir.join(name), bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::spool::Spool;
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn finishing_removes_all_but_the_mark_though_it_is_interrupted() {
+        let tmp = tempfile::tempdir().unwrap();
+        let spool = Spool::open(tmp.path()).unwrap();
+        let folder = spool.folder(RecordingId::from_folder("r").unwrap());
+        folder.keep_start_event(b"{}").unwrap();
+        fs::create_dir_all(folder.journal()).unwrap();
+        fs::create_dir_all(folder.out()).unwrap();
+        fs::write(folder.dir().join("uploaded.ndjson"), "").unwrap();
+        let done = Done { stream_id: StreamId::new("s"), ordinal: 1, until_ts: 5, published: None, at_ms: 1 };
+        folder.finish(&done).unwrap();
+        let names: Vec<_> = fs::read_dir(folder.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["done.json"]);
+        folder.finish(&done).unwrap();
+
+        // Killed in between, the next start goes on with it; but where consent was withdrawn that is not all there is to do.
+        let done = Done { at_ms: clock::unix_ms(), ..done };
+        folder.finish(&done).unwrap();
+        folder.keep_links(&Links::default()).unwrap();
+        folder.withdraw(Deletion::Consent).unwrap();
+        spool.left().unwrap();
+        assert!(folder.is_withdrawn());
+        fs::remove_file(folder.dir().join(WITHDRAWN)).unwrap();
+        spool.left().unwrap();
+        let names: Vec<_> = fs::read_dir(folder.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["done.json"]);
+    }
+}
