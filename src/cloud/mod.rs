@@ -87,7 +87,9 @@ impl Downloader {
                 Some((start, total)) if start == part.len() && (before.is_none() || before == version) => total,
                 _ => {
                     part.restart().await?;
-                    return Err(Failure::passing("the server sent another piece than was asked for, or of another file"));
+                    return Err(Failure::passing(
+                        "the server sent another piece than was asked for, or of another file",
+                    ));
                 }
             },
             StatusCode::RANGE_NOT_SATISFIABLE => {

@@ -158,7 +158,7 @@ impl Folder {
 
     /// Where a file is, by Zoom's id of it: the rest of what an event says of it may be otherwise in the next.
     pub(super) fn file(&self, id: &str) -> PathBuf {
-        self.0.join("out").join(hex(&Sha256::digest(id.as_bytes())[..16]))
+        self.0.join("out").join(hex::encode(&Sha256::digest(id.as_bytes())[..16]))
     }
 
     /// Keeps an intent, durably.

@@ -49,8 +49,11 @@ pub(super) fn plan(
 ) -> PublishPlan {
     let ids: HashSet<&String> = intent.files.iter().collect();
     let wanted = || recording.files.iter().filter(|file| ids.contains(&file.id));
-    let files = wanted().filter(|file| !missing.contains_key(&file.id)).map(|file| {
-        PlannedFile { path: spool.file(&file.id), object: object(file), duration_ms: None, codec: None }
+    let files = wanted().filter(|file| !missing.contains_key(&file.id)).map(|file| PlannedFile {
+        path: spool.file(&file.id),
+        object: object(file),
+        duration_ms: None,
+        codec: None,
     });
     let listed = wanted().map(|file| manifest::CloudFile {
         id: file.id.clone(),

@@ -303,9 +303,7 @@ impl Import<'_> {
     ) -> Vec<String> {
         let mut doubts = Vec::new();
         let wanted: HashSet<&String> = intent.files.iter().collect();
-        for file in
-            recording.files.iter().filter(|file| wanted.contains(&file.id) && !missing.contains_key(&file.id))
-        {
+        for file in recording.files.iter().filter(|file| wanted.contains(&file.id) && !missing.contains_key(&file.id)) {
             let name = plan::object(file).name();
             let len = tokio::fs::metadata(self.folder.file(&file.id)).await.map_or(0, |metadata| metadata.len());
             if let Some(size) = file.size_bytes.filter(|size| *size != len) {
