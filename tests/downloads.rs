@@ -324,3 +324,24 @@ async fn a_message_is_not_the_video() {
     assert!(manifest.complete && manifest.objects[0].size_bytes == MIB as u64, "{manifest:#?}");
     assert_eq!(zoom.asked().len(), 2);
 }
+
+/// Two that drip would keep all others waiting, for there are two places.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_drip_leave_their_places_to_others() {
+    let file = content(7, MIB);
+    let zoom = Zoom::start(move |asked, socket| {
+        if asked.path == "/whole" {
+            return send(asked, socket, &file, "\"a\"");
+        }
+        head(socket, "200 OK", &[("content-length", "1000")])?;
+        loop {
+            socket.write_all(b"x")?;
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    });
+    let home = zoom.home();
+    let recorder = home.start().await;
+    tell(&recorder, &[zoom.file("one", 1000), zoom.file("two", 1000), zoom.file("whole", MIB)]).await;
+    until("the third has its turn", || zoom.asked().iter().any(|asked| asked.path == "/whole")).await;
+    assert!(recorder.raw_log().contains("it is too slow: "), "{}", recorder.raw_log());
+}

@@ -22,13 +22,15 @@ use crate::protocol::server_urls::AllowedHosts;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::{Response, Url};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many redirects are followed.
 const REDIRECTS: usize = 5;
 /// How long it may take to get an answer, and between two pieces of one.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Less than this in [`PATIENCE`] is too slow: the place is left to another file for a while.
+const LEAST_BYTES: u64 = 64 << 10;
 /// A file whose length nobody told may have so many times the bytes that it should have, and [`SLACK_BYTES`].
 const SLACK: u64 = 2;
 const SLACK_BYTES: u64 = 64 << 20;
@@ -125,7 +127,15 @@ impl Downloader {
         most: u64,
         part: &mut Part,
     ) -> Result<(), Failure> {
+        let (mut since, mut had) = (Instant::now(), part.len());
         loop {
+            if since.elapsed() >= PATIENCE {
+                if part.len() - had < LEAST_BYTES {
+                    let (came, seconds) = (part.len() - had, PATIENCE.as_secs());
+                    return Err(Failure::passing(format!("it is too slow: {came} bytes came in {seconds} s")));
+                }
+                (since, had) = (Instant::now(), part.len());
+            }
             let piece = match tokio::time::timeout(PATIENCE, response.chunk()).await {
                 Ok(Ok(Some(piece))) => piece,
                 Ok(Ok(None)) => return Ok(()),

@@ -39,7 +39,7 @@ impl Part {
             }
             let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).await?;
             let len = file.metadata().await?.len();
-            let len = came.map_or(len.saturating_sub(SYNC_BYTES), |came| len.min(came));
+            let len = came.map_or_else(|| len.saturating_sub(SYNC_BYTES), |came| len.min(came));
             file.set_len(len).await?;
             file.seek(SeekFrom::Start(len)).await?;
             Ok::<_, std::io::Error>((file, len))

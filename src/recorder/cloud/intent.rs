@@ -44,7 +44,7 @@ pub(super) struct Intent {
     pub(super) event: Box<RawValue>,
     /// The same, read: once, since every file asks for it and there may be thousands.
     #[serde(skip)]
-    read: OnceLock<Option<CloudRecording>>,
+    read: OnceLock<Option<Box<CloudRecording>>>,
 }
 
 impl Intent {
@@ -61,10 +61,10 @@ impl Intent {
     /// What the event says.
     pub(super) fn recording(&self) -> Option<&CloudRecording> {
         let read = || match Event::parse(self.event.get().as_bytes(), self.told_ms) {
-            Ok(Event::Cloud(recording)) => Some(*recording),
+            Ok(Event::Cloud(recording)) => Some(recording),
             _ => None,
         };
-        self.read.get_or_init(read).as_ref()
+        self.read.get_or_init(read).as_deref()
     }
 }
 
