@@ -1,5 +1,6 @@
 //! Opens WebSockets, with the certificates of the system checked by rustls. What is said on them is left to others.
 
+use crate::errors::{clip, with_sources};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -63,30 +64,11 @@ impl Dialer {
             Ok(Ok((socket, _response))) => Ok(socket),
             Ok(Err(err)) => {
                 let status = if let Error::Http(response) = &err { Some(response.status().as_u16()) } else { None };
-                Err(Refused { status, because: with_sources(&err) })
+                Err(Refused { status, because: clip(&with_sources(&err)) })
             }
             Err(_) => {
                 Err(Refused { status: None, because: format!("no connection within {} s", DIAL_TIMEOUT.as_secs()) })
             }
         }
     }
-}
-
-/// An error with all that it wraps, since the outermost often says little.
-pub(crate) fn with_sources(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut source = err.source();
-    while let Some(err) = source {
-        let inner = err.to_string();
-        if !text.contains(&inner) {
-            text = format!("{text}: {inner}");
-        }
-        source = err.source();
-    }
-    clip(&text)
-}
-
-/// Keeps what a peer says short.
-pub(crate) fn clip(text: &str) -> String {
-    text.chars().take(200).collect()
 }

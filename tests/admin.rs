@@ -303,7 +303,7 @@ async fn without_ffmpeg_it_is_not_ready_and_without_the_bucket_it_is() {
     assert_eq!(get(recorder.address(), "/healthz").await.status, 200);
     drop(recorder);
 
-    let home = Home::with_s3(common::s3::free_address().await);
+    let home = Home::with_s3(common::ports::free());
     let recorder = home.start().await;
     let ready = until_ready_says(&recorder, "bucket: ").await;
     assert!(ready.status == 200 && ready.body.starts_with("ready\n"), "{ready:?}");

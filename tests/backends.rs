@@ -4,6 +4,7 @@
 mod common {
     pub(crate) mod conformance;
     pub(crate) mod moto;
+    pub(crate) mod ports;
     pub(crate) mod s3;
 }
 

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::s3::{self, Fault, S3Server, Seen};
+use common::s3::{Fault, S3Server, Seen};
 use common::{Home, meeting, play, play_one, until};
 use hyper::Method;
 use rtms_recorder::protocol::message::Medium;
@@ -94,7 +94,7 @@ async fn refused_credentials_cost_nothing_but_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn away_while_twenty_recordings_end() {
     const MEETINGS: usize = 20;
-    let address = s3::free_address().await;
+    let address = common::ports::free();
     let home = Home::with_s3(address);
     let recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 6);

@@ -62,7 +62,7 @@ async fn check(home: &Home, args: &[&str]) -> Said {
 
 /// A home whose Zoom is nowhere: what is asked of it fails at once.
 async fn alone(mut home: Home) -> Home {
-    let nobody = s3::free_address().await;
+    let nobody = common::ports::free();
     home.set("ZOOM_OAUTH_URL", &format!("http://{nobody}/oauth/token"));
     home.set("ZOOM_API_URL", &format!("http://{nobody}/v2"));
     home
@@ -75,7 +75,7 @@ const WITHOUT_ZOOM: [&str; 1] = ["zoom credentials"];
 async fn all_is_well_beside_a_recorder_that_records() {
     let server = S3Server::start().await;
     let mut home = Home::with_s3(server.address);
-    let rest = s3::free_address().await;
+    let rest = common::ports::free();
     home.set("ZOOM_OAUTH_URL", &format!("http://{rest}/oauth/token"));
     home.set("ZOOM_API_URL", &format!("http://{rest}/v2"));
     home.set("SHUTDOWN", "handover");
@@ -373,7 +373,7 @@ async fn the_bucket() {
     home.set("AWS_SECRET_ACCESS_KEY", s3::SECRET_KEY);
     home.set("STORAGE_URL", "s3://another/team");
     check(&home, &[]).await.has("bucket", "failure", &["create the bucket, or correct STORAGE_URL"]);
-    home.set("AWS_ENDPOINT", &format!("http://{}", s3::free_address().await));
+    home.set("AWS_ENDPOINT", &format!("http://{}", common::ports::free()));
     let said = check(&home, &[]).await;
     said.has("bucket", "failure", &["check the endpoint (for S3 AWS_ENDPOINT) and the network"]);
     said.has("clock", "warning", &["gave no date"]);
@@ -421,7 +421,7 @@ async fn the_webhooks_public_address() {
     asked(&home, &url(address, "/hook")).await.has("webhook", "failure", &["404", "WEBHOOK_PATH (/webhook)"]);
     asked(&home, &url(address, "/healthz")).await.has("webhook", "failure", &["405", "pass POST on"]);
     asked(&home, "http://recorder.example.com/webhook").await.has("webhook", "failure", &["is not https"]);
-    let nobody = s3::free_address().await;
+    let nobody = common::ports::free();
     asked(&home, &url(nobody, "/webhook")).await.has("webhook", "failure", &["gave no answer", "start the recorder"]);
     for (answer, text) in [
         ("HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nWelcome", "something that is no recorder answered"),

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Home, Recorder, meeting, provide_crypto, s3, until};
+use common::{Home, Recorder, meeting, provide_crypto, until};
 use rtms_recorder::simulator::{self, MeetingSummary, Progress};
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
@@ -95,7 +95,7 @@ async fn a_child_does_not_outlive_a_recorder_that_is_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_that_wakes_up_later_writes_nothing_that_is_used() {
     let mut home = Home::new();
-    home.set("PORT", &s3::free_address().await.port().to_string());
+    home.set("PORT", &common::ports::free().port().to_string());
     let recorder = home.start().await;
     let playing = playing(&recorder);
     let child = encoder(&recorder).await;
@@ -116,7 +116,7 @@ async fn a_child_that_wakes_up_later_writes_nothing_that_is_used() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_that_outlives_its_recorder_writes_nothing_that_is_used() {
     let mut home = Home::new();
-    home.set("PORT", &s3::free_address().await.port().to_string());
+    home.set("PORT", &common::ports::free().port().to_string());
     // The first one that assembles sleeps before it does.
     let (began, ended) = (home.path("began"), home.path("ended"));
     home.wrap_ffmpeg(&format!(

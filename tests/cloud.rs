@@ -3,7 +3,7 @@
 mod common;
 
 use common::tls::TlsProxy;
-use common::{Home, Recorder, Recording, free, meeting, play, provide_crypto, until};
+use common::{Home, Recorder, Recording, meeting, play, ports, provide_crypto, until};
 use rtms_recorder::output::manifest::{CloudSource, Source};
 use rtms_recorder::simulator::{Cloud, Download, Events, Rest, Settings, Summary};
 use serde_json::{Value, json};
@@ -21,14 +21,14 @@ struct Zoom {
 
 impl Zoom {
     fn new() -> Self {
-        Self { rest: free(), files: free() }
+        Self { rest: ports::free(), files: ports::free() }
     }
 
     fn home(self) -> Home {
         let mut home = Home::new();
         home.set("ZOOM_API_URL", &format!("http://{}/v2", self.rest));
         home.set("ZOOM_OAUTH_URL", &format!("http://{}/oauth/token", self.rest));
-        home.set("PORT", &free().port().to_string());
+        home.set("PORT", &ports::free().port().to_string());
         home
     }
 
@@ -228,7 +228,7 @@ async fn a_kill_costs_only_the_last_bytes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_fetched_waits_for_the_bucket() {
     let zoom = Zoom::new();
-    let address = common::s3::free_address().await;
+    let address = common::ports::free();
     let mut home = Home::with_s3(address);
     home.set("ZOOM_OAUTH_URL", &format!("http://{}/oauth/token", zoom.rest));
     let recorder = home.start().await;
@@ -363,7 +363,7 @@ async fn the_event_is_answered_once_it_is_in_the_spool() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_event_socket_tells_of_cloud_recordings_too() {
     let zoom = Zoom::new();
-    let sockets = free();
+    let sockets = ports::free();
     let mut home = zoom.home();
     home.unset("ZOOM_SECRET_TOKEN");
     home.set("ZOOM_SUBSCRIPTION_ID", "subscription");

@@ -77,7 +77,7 @@ async fn withdrawn_after_it_was_published_and_again_after_a_restart() {
 /// The word is durable when it is answered: a kill right after it changes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn withdrawn_while_the_bucket_is_away_and_killed_before_it_is_back() {
-    let address = common::s3::free_address().await;
+    let address = common::ports::free();
     let home = Home::with_s3(address);
     let recorder = home.start().await;
     let sent = play_one(meeting(&recorder.webhook, 6)).await;

@@ -250,7 +250,7 @@ async fn certificates_are_checked() {
     let mut home = Home::new();
     home.set("ZOOM_ALLOWED_HOSTS", "localhost");
     // The simulator's address has to be known to the proxy before either is there.
-    let inside = common::s3::free_address().await;
+    let inside = common::ports::free();
     let proxy = TlsProxy::start(inside, home.spool().parent().expect("a directory")).await;
 
     let recorder = home.start().await;

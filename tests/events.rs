@@ -4,7 +4,7 @@
 mod common;
 
 use common::http::get;
-use common::{CLIENT_ID, Home, LIMIT, Recorder, free, meeting, play, until};
+use common::{CLIENT_ID, Home, LIMIT, Recorder, meeting, play, ports, until};
 use rtms_recorder::simulator::{Events, EventsSummary, Rest, Settings, Summary};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ struct Zoom {
 
 impl Zoom {
     fn new() -> Self {
-        Self { rest: free(), sockets: free() }
+        Self { rest: ports::free(), sockets: ports::free() }
     }
 
     /// A home that has nothing but the event WebSocket.

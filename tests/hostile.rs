@@ -114,7 +114,7 @@ fn event(what: &str, event_ts: Option<i64>, server: &str) -> serde_json::Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_replayed_after_the_end_starts_nothing_not_even_after_a_restart() {
     let mut home = Home::new();
-    home.set("PORT", &common::s3::free_address().await.port().to_string());
+    home.set("PORT", &common::ports::free().port().to_string());
     let recorder = home.start().await;
     let (to, now) = (recorder.address(), now_s());
     let at = |s: i64| Some((now + s) * 1000);

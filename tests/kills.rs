@@ -66,7 +66,7 @@ async fn killed_at_any_moment_there_is_one_recording_and_it_says_what_it_lacks()
 /// One meeting.
 async fn round(n: usize, mut chance: Chance) -> Outcome {
     let mut home = Home::new();
-    home.set("PORT", &s3::free_address().await.port().to_string());
+    home.set("PORT", &common::ports::free().port().to_string());
     if n % 3 == 2 {
         home.set("AUDIO_STREAMS", "participants");
     }
@@ -154,7 +154,7 @@ async fn killed_before_the_journal_had_its_first_line() {
 /// that is over.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_before_it_had_noted_the_end_it_knows_from_the_stop_event() {
-    let address = s3::free_address().await;
+    let address = common::ports::free();
     let home = Home::with_s3(address);
     let recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 20);

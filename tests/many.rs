@@ -5,7 +5,7 @@ mod common;
 
 use common::http::{get, metric};
 use common::loss::told;
-use common::{Home, Recorder, meeting, provide_crypto, s3};
+use common::{Home, Recorder, meeting, provide_crypto};
 use rtms_recorder::protocol::message::Medium;
 use rtms_recorder::simulator::{self, Progress};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ async fn fifty_meetings_survive_a_restart() {
 
 async fn fifty(end: impl AsyncFnOnce(Recorder)) {
     let mut home = Home::new();
-    home.set("PORT", &s3::free_address().await.port().to_string());
+    home.set("PORT", &common::ports::free().port().to_string());
     let recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 14);
     settings.speed = 1.0;

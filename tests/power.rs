@@ -7,7 +7,7 @@ use common::chance::Chance;
 use common::http::signed;
 use common::loss::{journals, median, newest_media, now_ms, told};
 use common::platter::Platter;
-use common::s3::{self, Fault, S3Server};
+use common::s3::{Fault, S3Server};
 use common::{Home, Recorder, meeting, play_one, provide_crypto, until};
 use hyper::Method;
 use rtms_recorder::output::Manifest;
@@ -118,7 +118,7 @@ async fn at_most_two_seconds_of_what_had_arrived_are_lost() {
 
 async fn losing_power_twice(mut chance: Chance) -> Vec<i64> {
     let mut home = Home::new();
-    home.set("PORT", &s3::free_address().await.port().to_string());
+    home.set("PORT", &common::ports::free().port().to_string());
     let platter = Platter::under(&mut home);
     let mut recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 18);

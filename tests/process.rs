@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::s3::{self, S3Server};
+use common::s3::S3Server;
 use common::{Home, copy, measure, meeting, play_one, provide_crypto, until};
 use rtms_recorder::simulator::{self, Progress};
 use std::path::Path;
@@ -37,6 +37,7 @@ fn a_bucket_that_cannot_be_is_a_wrong_setting() {
     for (url, expected) in [
         ("ftp://host/x", "s3://bucket/prefix"),
         ("s3://", "names no bucket"),
+        ("/dev/null/recordings", "Not a directory"),
         ("s3://user:client-secret-that-no-text-may-show@bucket/x", "credentials"),
     ] {
         let mut home = Home::new();
@@ -101,7 +102,7 @@ async fn without_ffmpeg_meetings_are_captured_and_published_once_it_is_there() {
 /// time, and the bucket gets them by itself once it is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bucket_comes_late_and_the_journal_gives_the_same_files() {
-    let address = s3::free_address().await;
+    let address = common::ports::free();
     let home = Home::with_s3(address);
     let recorder = home.start().await;
     recorder.wait_for("the bucket does not answer as it should").await;
@@ -180,7 +181,7 @@ fn what_is_no_journal_is_not_rendered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_mid_meeting_it_joins_again() {
     let mut home = Home::new();
-    home.set("PORT", &s3::free_address().await.port().to_string());
+    home.set("PORT", &common::ports::free().port().to_string());
     let recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 20);
     settings.speed = 1.0;
@@ -229,7 +230,7 @@ async fn killed_in_mid_meeting_it_joins_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn terminated_in_mid_meeting_the_next_start_finishes_it() {
     let mut home = Home::new();
-    home.set("PORT", &s3::free_address().await.port().to_string());
+    home.set("PORT", &common::ports::free().port().to_string());
     let recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 16);
     settings.speed = 1.0;

@@ -4,7 +4,7 @@
 mod common;
 
 use common::http::{get, now_s, request, signed};
-use common::{Home, SECRET_TOKEN, meeting, play, play_one, provide_crypto, s3, until};
+use common::{Home, SECRET_TOKEN, meeting, play, play_one, provide_crypto, until};
 use rtms_recorder::ids::Product;
 use rtms_recorder::output::manifest::Ids;
 use rtms_recorder::protocol::message::Medium;
@@ -151,7 +151,7 @@ const OTHER: [&str; 3] = ["otherClient", "other-secret-that-no-text-may-show", "
 #[tokio::test(flavor = "multi_thread")]
 async fn each_app_signs_its_own_streams_after_a_restart_too() {
     let mut home = home();
-    home.set("PORT", &s3::free_address().await.port().to_string());
+    home.set("PORT", &common::ports::free().port().to_string());
     for (name, value) in ["ZOOM_CLIENT_ID_2", "ZOOM_CLIENT_SECRET_2", "ZOOM_SECRET_TOKEN_2"].into_iter().zip(OTHER) {
         home.set(name, value);
     }

@@ -216,3 +216,27 @@ async fn who_is_refused_again_and_again_is_counted() {
     let again = recorder.wait_for("again: a webhook was refused").await;
     assert_eq!(again["times"], 299);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_said_at_the_end_is_answered() {
+    let home = Home::new();
+    let recorder = home.start().await;
+    let to = recorder.address();
+    let sealed = format!("{}content-length: {}\r\n", seal(BODY.as_bytes()), BODY.len());
+    let mut socket = TcpStream::connect(to).await.expect("it listens");
+    let (begin, rest) = BODY.split_at(10);
+    let request = format!("POST /webhook HTTP/1.1\r\nhost: {to}\r\n{sealed}\r\n{begin}");
+    socket.write_all(request.as_bytes()).await.expect("it listens");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    recorder.signal(rustix::process::Signal::TERM);
+    recorder.wait_for("shutting down").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    socket.write_all(rest.as_bytes()).await.expect("it is still there");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.expect("text");
+    assert_eq!(statuses(&answer), [503], "Zoom is to send it again");
+    // And who says nothing more is not waited for.
+    let (status, took) = recorder.terminate().await;
+    assert_eq!(status, Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}

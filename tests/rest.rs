@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{CLIENT_ID, CLIENT_SECRET, Home, Recorder, free, meeting, play, provide_crypto};
+use common::{CLIENT_ID, CLIENT_SECRET, Home, Recorder, meeting, play, ports, provide_crypto};
 use rtms_recorder::config::RestConfig;
 use rtms_recorder::ids::Product;
 use rtms_recorder::output::Manifest;
@@ -54,7 +54,7 @@ fn calls(summary: &Summary) -> Vec<(&str, u16)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_is_controlled_from_the_command_line() {
-    let rest = free();
+    let rest = ports::free();
     let home = home(rest);
     let recorder = home.start().await;
     let played = start(with_rest(&recorder, 120, rest));
@@ -97,7 +97,7 @@ async fn every_product_has_its_call() {
     for (product, key) in
         [(Product::Session, "session_id"), (Product::ContactCenter, "engagement_id"), (Product::Phone, "call_id")]
     {
-        let rest = free();
+        let rest = ports::free();
         let mut home = home(rest);
         home.set("ZOOM_VIDEO_SDK_KEY", CLIENT_ID);
         home.set("ZOOM_VIDEO_SDK_SECRET", CLIENT_SECRET);
@@ -112,7 +112,7 @@ async fn every_product_has_its_call() {
 
 #[test]
 fn wrong_settings_are_named() {
-    let mut home = home(free());
+    let mut home = home(ports::free());
     home.unset("ZOOM_CLIENT_SECRET");
     home.set("ZOOM_API_URL", "http://api.zoom.us/v2");
     let output = home.run(&["rtms", "start", "1"]);
@@ -143,7 +143,7 @@ fn client(rest: SocketAddr) -> Client {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_token_is_kept_and_what_may_pass_is_asked_again() {
-    let rest = free();
+    let rest = ports::free();
     let home = home(rest);
     let recorder = home.start().await;
     let mut settings = with_rest(&recorder, 60, rest);
@@ -205,7 +205,7 @@ fn starts(summary: &Summary) -> Vec<(&str, u16)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_ends_in_trouble_is_started_again_and_both_recordings_say_so() {
-    let rest = free();
+    let rest = ports::free();
     let home = restarting(rest);
     let recorder = home.start().await;
     let mut settings = with_rest(&recorder, 8, rest);
@@ -246,7 +246,7 @@ async fn a_stream_that_ends_in_trouble_is_started_again_and_both_recordings_say_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_was_stopped_is_left_alone() {
-    let rest = free();
+    let rest = ports::free();
     let home = restarting(rest);
     let recorder = home.start().await;
     for reason in [1, 6] {
@@ -261,7 +261,7 @@ async fn a_stream_that_was_stopped_is_left_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_started_again_without_an_account_to_ask_for() {
-    let rest = free();
+    let rest = ports::free();
     let home = home(rest);
     let recorder = home.start().await;
     let mut settings = with_rest(&recorder, 4, rest);
@@ -275,7 +275,7 @@ async fn nothing_is_started_again_without_an_account_to_ask_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_logged_and_in_the_manifest() {
-    let rest = free();
+    let rest = ports::free();
     let home = restarting(rest);
     let recorder = home.start().await;
     let mut settings = with_rest(&recorder, 4, rest);
@@ -296,9 +296,9 @@ async fn a_refusal_is_logged_and_in_the_manifest() {
 /// Killed after Zoom was asked to wait a moment: the next run goes on, and both recordings are tied together.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_outlives_a_kill() {
-    let rest = free();
+    let rest = ports::free();
     let mut home = restarting(rest);
-    home.set("PORT", &free().port().to_string());
+    home.set("PORT", &ports::free().port().to_string());
     let recorder = home.start().await;
     let mut settings = with_rest(&recorder, 4, rest);
     settings.stop_reason = 13;
@@ -321,7 +321,7 @@ async fn a_restart_outlives_a_kill() {
 /// Zoom agrees and does nothing: the recording is published all the same, and a stream that comes late goes on from it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promise_that_is_not_kept_is_not_waited_for_for_ever() {
-    let rest = free();
+    let rest = ports::free();
     let home = restarting(rest);
     let recorder = home.start().await;
     let mut settings = with_rest(&recorder, 4, rest);

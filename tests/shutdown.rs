@@ -3,7 +3,7 @@
 mod common;
 
 use common::http::{now_s, signed};
-use common::s3::free_address;
+use common::ports;
 use common::{Home, Recorder, meeting, play_one, provide_crypto, s3, until};
 use rtms_recorder::simulator::{self, Progress, Summary};
 use serde_json::json;
@@ -56,7 +56,7 @@ async fn told_to_finish_it_publishes_what_is_there() {
 /// A bucket that is away does not hold the process; the next start finishes.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_finished_in_time_is_left_to_the_next_start() {
-    let address = free_address().await;
+    let address = ports::free();
     let mut home = Home::with_s3(address);
     home.set("SHUTDOWN", "finish");
     home.set("SHUTDOWN_GRACE", "8s");
@@ -76,7 +76,7 @@ async fn what_cannot_be_finished_in_time_is_left_to_the_next_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_shutting_down_new_streams_are_refused_and_a_second_signal_ends_it_at_once() {
-    let mut home = Home::with_s3(free_address().await);
+    let mut home = Home::with_s3(ports::free());
     home.set("SHUTDOWN", "finish");
     home.set("SHUTDOWN_GRACE", "10m");
     let recorder = home.start().await;

@@ -3,6 +3,7 @@
 
 mod common {
     pub(crate) mod conformance;
+    pub(crate) mod ports;
     pub(crate) mod s3;
 }
 
@@ -80,7 +81,7 @@ async fn refusals_say_what_to_change() {
     let error = refusal(&open(&url, &server.env())).await;
     assert_eq!(error.cause(), Some(Cause::Interrupted), "{error}");
 
-    let nobody = s3::free_address().await;
+    let nobody = common::ports::free();
     let error = refusal(&open(&url, &s3::env(nobody))).await;
     assert_eq!(error.cause(), Some(Cause::Unreachable), "{error}");
     assert!(error.to_string().contains("refused"), "{error}");
@@ -103,7 +104,7 @@ async fn without_credentials_the_error_says_which_to_give() {
     let server = S3Server::start().await;
     let mut env = server.env();
     env.retain(|(name, _)| name != "AWS_ACCESS_KEY_ID" && name != "AWS_SECRET_ACCESS_KEY");
-    let nobody = s3::free_address().await;
+    let nobody = common::ports::free();
     env.push(("AWS_METADATA_ENDPOINT".to_owned(), format!("http://{nobody}")));
     let error = refusal(&open(&format!("s3://{BUCKET}"), &env)).await;
     assert_eq!(error.cause(), Some(Cause::NoCredentials), "{error}");
@@ -291,7 +292,7 @@ async fn a_storm_of_failures_is_sat_out() {
 
 #[tokio::test]
 async fn a_bucket_that_comes_up_later_gets_everything() {
-    let (address, spool) = (s3::free_address().await, tempfile::tempdir().unwrap());
+    let (address, spool) = (common::ports::free(), tempfile::tempdir().unwrap());
     let store = open(&format!("s3://{BUCKET}"), &s3::env(address));
     let (plan, heard) = (plan(spool.path()), Heard::default());
     let publishing = publish(&store, &plan, &heard);

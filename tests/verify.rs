@@ -3,7 +3,7 @@
 mod common;
 
 use common::s3::{Fault, S3Server};
-use common::{Home, meeting, play_one, s3};
+use common::{Home, meeting, play_one};
 use rtms_recorder::output::Manifest;
 use rtms_recorder::simulator::Span;
 use serde_json::{Value, json};
@@ -314,7 +314,7 @@ fn deleted(recorded: &Recorded) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_cannot_be_reached_is_not_taken_for_an_empty_one() {
-    let home = Home::with_s3(s3::free_address().await);
+    let home = Home::with_s3(common::ports::free());
     let said = verify(&home, &[]);
     assert!(said.status == Some(1) && said.out.is_empty(), "{said:?}");
     assert!(said.err.contains("the bucket cannot be checked: ") && said.err.contains("AWS_ENDPOINT"), "{said:?}");

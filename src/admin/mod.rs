@@ -28,7 +28,6 @@ use http::{Method, StatusCode};
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use state::States;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -45,13 +44,8 @@ const MAX_BODY_BYTES: u64 = 4096;
 /// How often a page is told what is new.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 
-/// Serves until `shutdown` completes.
-pub async fn run(
-    listener: TcpListener,
-    config: AdminConfig,
-    recorder: Recorder,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) {
+/// Serves until it is dropped: open pages are told of what happens for as long as they stay.
+pub async fn run(listener: TcpListener, config: AdminConfig, recorder: Recorder) {
     let port = listener.local_addr().map_or_else(|_| config.listen.port(), |address| address.port());
     let admin = Arc::new(Admin {
         guard: Guard::new(config.token, port),
@@ -72,7 +66,8 @@ pub async fn run(
             let admin = Arc::clone(&admin);
             async move { admin.answer(&method, path.as_str(), &headers, &body).await }
         });
-    listen::serve(listener, MOST_CONNECTIONS, TowerToHyperService::new(warp::service(routes)), shutdown).await;
+    listen::serve(listener, MOST_CONNECTIONS, TowerToHyperService::new(warp::service(routes)), std::future::pending())
+        .await;
 }
 
 struct Admin {

@@ -13,6 +13,9 @@ pub struct Reason {
     pub advice: Advice,
 }
 
+/// Consent was withdrawn: all that was recorded has to go.
+pub const REVOKED: i64 = 8;
+
 const fn reason(code: i64, name: &'static str, what: &'static str, todo: &'static str) -> Reason {
     Reason { code, name, advice: Advice::new(what, todo) }
 }
@@ -32,7 +35,7 @@ pub const ALL: [Reason; 27] = [
     reason(5, "HOST_DISABLED_APP", "The host disabled the app", "ask the host if that was not intended"),
     reason(6, "MEETING_ENDED", "The meeting ended", ""),
     reason(7, "STREAM_CANCELED", "The stream was cancelled on a participant's request", ""),
-    reason(8, "STREAM_REVOKED", "Consent was withdrawn", "everything recorded is deleted by the recorder; delete copies of your own, too"),
+    reason(REVOKED, "STREAM_REVOKED", "Consent was withdrawn", "everything recorded is deleted by the recorder; delete copies of your own, too"),
     reason(9, "ALL_APPS_DISABLED", "All apps were disabled in the meeting", "ask the host if that was not intended"),
     reason(10, "INTERNAL_EXCEPTION", "Something failed at Zoom", AGAIN),
     reason(11, "CONNECTION_TIMEOUT", "The recorder did not connect in time", "look in the log for `connection refused`, and whether port 443 is open outwards"),

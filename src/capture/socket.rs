@@ -1,6 +1,7 @@
 //! WebSockets: opening one of a stream's, and reading from all of them at once.
 
-use crate::dial::{Dialer, Socket, clip, with_sources};
+use crate::dial::{Dialer, Socket};
+use crate::errors::{clip, with_sources};
 use crate::protocol::link::{Cause, Conn, Loss, RunId};
 use crate::protocol::message::Medium;
 use crate::protocol::server_urls::ServerUrl;
@@ -108,7 +109,7 @@ impl Sockets {
                         }
                         // Pings are answered by the library.
                         Poll::Ready(Some(Ok(_))) => {}
-                        Poll::Ready(Some(Err(err))) => break Some(Loss::new(Cause::Broken, with_sources(&err))),
+                        Poll::Ready(Some(Err(err))) => break Some(Loss::new(Cause::Broken, clip(&with_sources(&err)))),
                         Poll::Ready(None) => break Some(Loss::new(Cause::Broken, "end of the connection")),
                     }
                 };
@@ -127,7 +128,7 @@ impl Sockets {
         let Some((_, socket)) = self.open.iter_mut().find(|(id, _)| *id == run) else { return Ok(()) };
         match tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::text(text))).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(err)) => Err(with_sources(&err)),
+            Ok(Err(err)) => Err(clip(&with_sources(&err))),
             Err(_) => Err(format!("a message could not be sent within {} s", SEND_TIMEOUT.as_secs())),
         }
     }

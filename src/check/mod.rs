@@ -14,6 +14,7 @@ pub mod spool;
 pub mod webhook;
 pub mod zoom;
 
+use crate::errors::with_sources;
 use serde::Serialize;
 use std::fmt;
 
@@ -63,12 +64,10 @@ impl Finding {
     pub fn error(check: &'static str, err: &dyn std::error::Error, fix: &str) -> Self {
         let text = err.to_string();
         let (text, fix) = text.rsplit_once("; ").unwrap_or((&text, fix));
-        let mut text = text.to_owned();
-        let mut next = err.source();
-        while let Some(source) = next {
-            text = format!("{text}: {source}");
-            next = source.source();
-        }
+        let text = match err.source() {
+            Some(source) => format!("{text}: {}", with_sources(source)),
+            None => text.to_owned(),
+        };
         Self::failure(check, text, fix)
     }
 

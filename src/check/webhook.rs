@@ -3,6 +3,7 @@
 use super::Finding;
 use crate::clock::unix_ms;
 use crate::config::Secret;
+use crate::errors::with_sources;
 use crate::protocol::signature;
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
@@ -77,14 +78,8 @@ fn silent(url: &Url, err: reqwest::Error) -> Finding {
         (_, true) => "start the recorder and its proxy; look at the name's DNS entry, the firewall and the certificate",
         _ => "look at the proxy",
     };
-    let mut text = format!("{url} gave no answer");
-    let err = err.without_url();
-    let mut next = std::error::Error::source(&err);
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    Finding::failure(CHECK, text, fix)
+    let because = with_sources(&err.without_url());
+    Finding::failure(CHECK, format!("{url} gave no answer: {because}"), fix)
 }
 
 fn refused(url: &Url, status: StatusCode) -> Finding {

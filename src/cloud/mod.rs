@@ -18,6 +18,7 @@ pub use failure::Failure;
 pub use part::Part;
 
 use crate::config::Secret;
+use crate::errors::{clip, with_sources};
 use crate::protocol::server_urls::AllowedHosts;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -185,7 +186,7 @@ impl Downloader {
             let unreachable = |because: String| Failure::passing(format!("{} gave no answer: {because}", host(&url)));
             let response = match tokio::time::timeout(PATIENCE, request.send()).await {
                 Ok(Ok(response)) => response,
-                Ok(Err(err)) => return Err(unreachable(crate::dial::with_sources(&err.without_url()))),
+                Ok(Err(err)) => return Err(unreachable(clip(&with_sources(&err.without_url())))),
                 Err(_) => return Err(unreachable(format!("not within {} s", PATIENCE.as_secs()))),
             };
             if !response.status().is_redirection() {

@@ -1,7 +1,6 @@
 //! `check`: is this machine, this bucket, this app ready?
 
-use super::raise_open_files;
-use crate::{EXIT_USAGE, env};
+use super::{EXIT_USAGE, env, raise_open_files, wrong_storage};
 use rtms_recorder::check::spool::Expected;
 use rtms_recorder::check::{Finding, Outcome, bucket, clock, events, machine, spool, webhook, zoom};
 use rtms_recorder::config::{self, Config, RestConfig};
@@ -71,7 +70,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             bucket::all(&store).await.into_iter().for_each(|finding| report.add(finding));
             clock_of = store.origin().await.or(clock_of);
         }
-        Err(err) => report.wrong_setting(format!("STORAGE_URL {err}")),
+        Err(err) => report.wrong_setting(wrong_storage(err).to_string()),
     }
     if let Some(url) = clock_of {
         report.add(clock::against(&http, &url).await);
@@ -124,10 +123,7 @@ fn settings(report: &mut Report) -> Option<Config> {
         Err(mistakes) => {
             mistakes.each().iter().for_each(|mistake| report.wrong_setting(mistake.clone()));
             // A machine can be looked at before there is an app.
-            Config::for_recovery(&env).ok().map(|mut config| {
-                config.rest.credentials = None;
-                config
-            })
+            Config::for_recovery(&env).ok()
         }
     }
 }

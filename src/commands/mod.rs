@@ -1,11 +1,16 @@
-//! The commands that record or prepare for it: what they share.
+//! The commands, a module each, and what they share.
 
 pub(crate) mod check;
 pub(crate) mod help;
+pub(crate) mod index;
+pub(crate) mod link;
 pub(crate) mod recover;
+pub(crate) mod render;
+pub(crate) mod rtms;
 pub(crate) mod serve;
+pub(crate) mod simulate;
+pub(crate) mod verify;
 
-use crate::{EXIT_LATER, EXIT_USAGE, env};
 use anyhow::Context;
 use rtms_recorder::catalogue::{self, Catalogue};
 use rtms_recorder::config::{Config, Mistakes};
@@ -13,13 +18,58 @@ use rtms_recorder::dial::Dialer;
 use rtms_recorder::ffmpeg::{self, Ffmpeg};
 use rtms_recorder::recorder::spool::{self, Spool};
 use rtms_recorder::recorder::{self, Recorder, Unfinished};
-use rtms_recorder::store::{Store, Uploader, uploader};
+use rtms_recorder::store::{self, Store, Uploader, uploader};
 use rtms_recorder::telemetry;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// Exit status for what did not work.
+const EXIT_FAILURE: u8 = 1;
+/// Exit status for wrong settings (EX_USAGE of sysexits.h).
+pub(crate) const EXIT_USAGE: u8 = 64;
+/// Exit status for a spool that is in use, and for a Zoom that has trouble (EX_TEMPFAIL).
+const EXIT_LATER: u8 = 75;
+
+/// An error with an exit status of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct Failure {
+    status: u8,
+    text: String,
+}
+
+impl Failure {
+    fn new(status: u8, err: impl Into<anyhow::Error>) -> Self {
+        Self { status, text: with_sources(err) }
+    }
+}
+
+fn with_sources(err: impl Into<anyhow::Error>) -> String {
+    format!("{:#}", err.into())
+}
+
+/// What the user has to correct first.
+fn wrong_settings(err: impl Into<anyhow::Error>) -> anyhow::Error {
+    Failure::new(EXIT_USAGE, err).into()
+}
+
+/// Why the store cannot be opened.
+fn wrong_storage(err: store::Error) -> anyhow::Error {
+    let err = with_sources(err);
+    wrong_settings(anyhow::anyhow!("STORAGE_URL {err}"))
+}
+
+/// What the process ends with after an error.
+pub(crate) fn exit_status(err: &anyhow::Error) -> ExitCode {
+    ExitCode::from(err.downcast_ref::<Failure>().map_or(EXIT_FAILURE, |failure| failure.status))
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
 
 /// What a recorder is made of, opened.
 struct Parts {
@@ -31,34 +81,19 @@ struct Parts {
 }
 
 impl Parts {
-    /// Starts logging and opens everything. What the user has to correct first is said; then there is only an exit status.
-    fn open(config: Result<Config, Mistakes>) -> anyhow::Result<Result<Self, ExitCode>> {
-        let config = match config {
-            Ok(config) => config,
-            Err(mistakes) => {
-                eprintln!("rtms-recorder: {mistakes}");
-                return Ok(Err(ExitCode::from(EXIT_USAGE)));
-            }
-        };
+    /// Starts logging and opens everything.
+    fn open(config: Result<Config, Mistakes>) -> anyhow::Result<Self> {
+        let config = config.map_err(wrong_settings)?;
         telemetry::start(config.log_format);
-        let store = match Store::open(&config.storage_url, &env) {
-            Ok(store) => store,
-            Err(err) => {
-                eprintln!("rtms-recorder: STORAGE_URL {err}");
-                return Ok(Err(ExitCode::from(EXIT_USAGE)));
-            }
-        };
-        let spool = match Spool::open(&config.spool_dir) {
-            Err(err @ spool::Error::InUse { .. }) => {
-                eprintln!("rtms-recorder: {err}");
-                return Ok(Err(ExitCode::from(EXIT_LATER)));
-            }
-            spool => spool?,
-        };
+        let store = Store::open(&config.storage_url, &env).map_err(wrong_storage)?;
+        let spool = Spool::open(&config.spool_dir).map_err(|err| match err {
+            spool::Error::InUse { .. } => Failure::new(EXIT_LATER, err).into(),
+            spool::Error::Io { .. } => anyhow::Error::from(err),
+        })?;
         raise_open_files();
         let spool_dir = std::path::absolute(&config.spool_dir).context("finding the working directory")?;
         let ffmpeg = Ffmpeg::new(ffmpeg::Settings::default());
-        Ok(Ok(Self { config, store, spool, spool_dir, ffmpeg }))
+        Ok(Self { config, store, spool, spool_dir, ffmpeg })
     }
 
     /// Starts recording, first of all what is in the spool, and listing what is in the bucket.

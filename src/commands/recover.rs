@@ -1,16 +1,12 @@
 //! `recover`: finishes what is in the spool, and exits.
 
-use super::{Parts, Signals, leave};
-use crate::env;
+use super::{Parts, Signals, env, leave};
 use rtms_recorder::config::{Config, Shutdown};
 use rtms_recorder::recorder::Unfinished;
 use std::process::ExitCode;
 
 pub(crate) async fn run() -> anyhow::Result<ExitCode> {
-    let parts = match Parts::open(Config::for_recovery(&env))? {
-        Ok(parts) => parts,
-        Err(status) => return Ok(status),
-    };
+    let parts = Parts::open(Config::for_recovery(&env))?;
     let (grace, spool_dir) = (parts.config.shutdown_grace, parts.spool_dir.clone());
     tracing::info!(spool = %spool_dir.display(), storage = parts.store.describe(), "finishing what is in the spool");
     let mut stop = Signals::new()?;

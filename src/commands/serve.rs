@@ -1,7 +1,6 @@
 //! `serve`: takes webhooks and records until it is told to stop.
 
-use super::{Parts, Signals, leave};
-use crate::env;
+use super::{Parts, Signals, env, leave};
 use anyhow::Context;
 use rtms_recorder::admin;
 use rtms_recorder::check::{Outcome, bucket, machine, spool};
@@ -20,10 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) async fn run() -> anyhow::Result<ExitCode> {
-    let parts = match Parts::open(Config::from_env(&env))? {
-        Ok(parts) => parts,
-        Err(status) => return Ok(status),
-    };
+    let parts = Parts::open(Config::from_env(&env))?;
     let config = parts.config.clone();
     let listener = TcpListener::bind(config.listen)
         .await
@@ -38,7 +34,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     let served_admin = match admin_listener {
         Some((listener, admin)) => {
             tracing::info!(address = format!("http://{}/", listener.local_addr()?), "status page");
-            Some(tokio::spawn(admin::run(listener, admin, recorder.clone(), std::future::pending())))
+            Some(tokio::spawn(admin::run(listener, admin, recorder.clone())))
         }
         None => None,
     };
@@ -72,7 +68,8 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         None => (Arc::new(recorder.clone()) as Arc<dyn Receiver>, None),
     };
     // It answers to the end: that no new stream is taken, and to a stop event as ever.
-    let served = tokio::spawn(server::run(listener, settings, receiver, std::future::pending()));
+    let close = CancellationToken::new();
+    let mut served = tokio::spawn(server::run(listener, settings, receiver, close.clone().cancelled_owned()));
     stop.next().await;
     if let Some((stop, _)) = &event_socket {
         // Given up at once: a next start is to have the subscription for itself.
@@ -96,9 +93,12 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
             leave(1);
         }
     }
-    served.abort();
-    // What it has left to say.
-    served.await.ok();
+    close.cancel();
+    if tokio::time::timeout(LAST_ANSWERS, &mut served).await.is_err() {
+        served.abort();
+        // What it has left to say.
+        served.await.ok();
+    }
     served_admin.inspect(JoinHandle::abort);
     leave(0)
 }
@@ -111,6 +111,9 @@ async fn bind_admin(address: SocketAddr) -> anyhow::Result<TcpListener> {
         )
     })
 }
+
+/// How long webhooks under way may take at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// How often ffmpeg and the bucket are looked at: while they work, and while they do not.
 const LOOK_EVERY: Duration = Duration::from_secs(300);

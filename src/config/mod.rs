@@ -195,6 +195,9 @@ impl Config {
         let mut config =
             Self::from_env(&|name| env(name).filter(|value| !value.is_empty()).or_else(|| not_needed(name)))?;
         config.restart = RestartPolicy::Off;
+        if absent[0].or(absent[1]).is_some() {
+            config.rest.forget_app();
+        }
         Ok(config)
     }
 
@@ -443,11 +446,15 @@ mod tests {
         let recovery = |vars: &[(&str, &str)]| {
             Config::for_recovery(&|name| vars.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned()))
         };
-        assert!(recovery(&[]).is_ok());
+        // Zoom is not to be asked with what is no app's.
+        assert!(recovery(&[]).unwrap().rest.credentials.is_none());
+        let apart = [("ZOOM_REST_CLIENT_ID", "apart"), ("ZOOM_REST_CLIENT_SECRET", "hush")];
+        assert_eq!(recovery(&apart).unwrap().rest.credentials.unwrap().id, "apart");
         let config = recovery(&[("ZM_CLIENT_ID", "id"), ("ZM_CLIENT_SECRET", "hush")]).unwrap();
         let (_, app) = config.apps.iter().next().unwrap();
         let general = app.general.as_ref().unwrap();
         assert_eq!((general.id.as_str(), general.secret.expose()), ("id", "hush"));
+        assert!(config.rest.credentials.is_some());
         let mistakes = recovery(&[("ZOOM_CLIENT_SECRET_FILE", "/nonexistent")]).unwrap_err().to_string();
         assert!(mistakes.contains("ZOOM_CLIENT_SECRET_FILE names /nonexistent"), "{mistakes}");
     }

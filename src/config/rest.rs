@@ -78,6 +78,13 @@ impl RestConfig {
         }
     }
 
+    /// For an app that is not there: unless another one asks, there is nothing to ask with.
+    pub(super) fn forget_app(&mut self) {
+        if !self.another_asks.0 {
+            self.credentials = None;
+        }
+    }
+
     /// The same for streams of one of the apps: RTMS is started for that one, and it asks unless another app does.
     pub fn of_app(&self, app: &Credentials) -> Self {
         let (rest_asks, api_asks) = self.another_asks;

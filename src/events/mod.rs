@@ -15,7 +15,7 @@ use std::pin::Pin;
 pub struct Delivery {
     /// What it says.
     pub event: Event,
-    /// The body as received: valid JSON.
+    /// The body as received: JSON, but for halves of characters that it may hold.
     pub body: Bytes,
     /// When it was received, in Unix ms.
     pub received_ms: i64,
@@ -23,7 +23,8 @@ pub struct Delivery {
     pub app: Option<AppIndex>,
 }
 
-/// Why the effect of an event could not be made durable. Zoom sends the event again later.
+/// Why the effect of an event could not be made durable. Zoom sends a webhook again later; what came by the event WebSocket it
+/// does not.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct NotTaken(pub String);

@@ -49,7 +49,7 @@ impl StopReason {
 
     /// Consent was withdrawn: everything of the recording has to go at once.
     pub fn is_withdrawn(&self) -> bool {
-        self.code == Some(8)
+        self.code == Some(stop_reason::REVOKED)
     }
 
     /// Zoom says that RTMS may be started again for such a stop if the meeting still runs.

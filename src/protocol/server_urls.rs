@@ -1,5 +1,6 @@
 //! Where to connect: the addresses that Zoom names, in all their shapes, and the check of their hosts.
 
+use crate::errors::clip;
 use serde_json::Value;
 use std::fmt;
 use url::{Host, Url};
@@ -168,11 +169,6 @@ fn first_of(value: &Value) -> Option<String> {
     }
     let by_scheme = |scheme: &str| candidates.iter().find(|url| url.starts_with(scheme)).map(|url| (*url).to_owned());
     by_scheme("wss://").or_else(|| by_scheme("ws://"))
-}
-
-/// Keeps hostile text short in messages.
-fn clip(text: &str) -> String {
-    text.chars().take(120).collect()
 }
 
 #[cfg(test)]

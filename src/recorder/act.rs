@@ -1,5 +1,6 @@
 //! What an event does to the recordings. Each returns once its effect is durable.
 
+use super::blocking::blocking;
 use super::folder::{Deletion, Done, Folder};
 use super::recording::Recording;
 use super::stream::{State, Stream};
@@ -181,7 +182,7 @@ impl Recorder {
                 continue;
             }
             tracing::warn!(%stream_id, ordinal = known.ordinal, "consent was withdrawn: all of it is deleted");
-            self.withdraw_one(stream_id, known, Deletion::Consent).await?;
+            self.withdraw_one(stream_id, known, Deletion::Consent(StopSource::Event)).await?;
         }
         Ok(())
     }
@@ -213,14 +214,4 @@ impl Recorder {
 async fn keep_start(folder: Folder, delivery: &Delivery) -> Result<(), NotTaken> {
     let body = delivery.body.clone();
     blocking(move || folder.keep_start_event(&body)).await
-}
-
-/// Runs file operations where they may block.
-pub(super) async fn blocking<E: std::fmt::Display + Send + 'static>(
-    work: impl FnOnce() -> Result<(), E> + Send + 'static,
-) -> Result<(), NotTaken> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(|err| NotTaken(err.to_string())),
-        Err(err) => Err(NotTaken(err.to_string())),
-    }
 }

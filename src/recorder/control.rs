@@ -1,6 +1,6 @@
 //! What an operator sees of the recorder and tells it: the state of all, and to stop, delete or retry one.
 
-use super::act::blocking;
+use super::blocking::blocking;
 use super::board::{Entry, Stage, Status};
 use super::folder::{Deletion, Done, Folder};
 use super::spool::Left;

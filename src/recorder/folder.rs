@@ -6,6 +6,7 @@ use super::Published;
 use super::files::{Error, clear, failed, read_json, remove_dir, remove_file, write};
 use super::restart::Links;
 use crate::ids::{RecordingId, StreamId};
+use crate::output::StopSource;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -15,6 +16,8 @@ const DONE: &str = "done.json";
 const WITHDRAWN: &str = "withdrawn";
 /// What it holds if that was asked for by whoever runs the recorder.
 const OPERATOR: &[u8] = b"operator\n";
+/// What it holds if the withdrawal came by the signaling connection.
+const SIGNALING: &[u8] = b"signaling\n";
 const LINKS: &str = "links.json";
 const APP: &str = "app.json";
 
@@ -37,8 +40,8 @@ pub struct Done {
 /// Why a recording is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletion {
-    /// Consent was withdrawn.
-    Consent,
+    /// Consent was withdrawn, as was learnt so.
+    Consent(StopSource),
     /// Whoever runs the recorder said so.
     Operator,
 }
@@ -133,8 +136,9 @@ impl Folder {
     /// When it cannot be made durable.
     pub fn withdraw(&self, why: Deletion) -> Result<(), Error> {
         let mark: &[u8] = match why {
-            Deletion::Consent => b"",
             Deletion::Operator => OPERATOR,
+            Deletion::Consent(StopSource::Signaling) => SIGNALING,
+            Deletion::Consent(_) => b"",
         };
         self.write(WITHDRAWN, mark)
     }
@@ -144,7 +148,7 @@ impl Folder {
         self.dir.join("start.json").exists()
     }
 
-    /// Whether consent was withdrawn and not everything is deleted yet.
+    /// Whether it is to be deleted, and not everything is yet.
     pub fn is_withdrawn(&self) -> bool {
         self.dir.join(WITHDRAWN).exists()
     }
@@ -153,7 +157,8 @@ impl Folder {
     pub fn deletion(&self) -> Deletion {
         match fs::read(self.dir.join(WITHDRAWN)) {
             Ok(mark) if mark == OPERATOR => Deletion::Operator,
-            _ => Deletion::Consent,
+            Ok(mark) if mark == SIGNALING => Deletion::Consent(StopSource::Signaling),
+            _ => Deletion::Consent(StopSource::Event),
         }
     }
 
@@ -222,12 +227,24 @@ mod tests {
         let done = Done { at_ms: clock::unix_ms(), ..done };
         folder.finish(&done).unwrap();
         folder.keep_links(&Links::default()).unwrap();
-        folder.withdraw(Deletion::Consent).unwrap();
+        folder.withdraw(Deletion::Consent(StopSource::Event)).unwrap();
         spool.left().unwrap();
         assert!(folder.is_withdrawn());
         fs::remove_file(folder.dir().join(WITHDRAWN)).unwrap();
         spool.left().unwrap();
         let names: Vec<_> = fs::read_dir(folder.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["done.json"]);
+    }
+
+    #[test]
+    fn why_it_is_deleted_is_kept() {
+        let tmp = tempfile::tempdir().unwrap();
+        let folder = Spool::open(tmp.path()).unwrap().folder(RecordingId::from_folder("r").unwrap());
+        let reasons =
+            [Deletion::Consent(StopSource::Event), Deletion::Consent(StopSource::Signaling), Deletion::Operator];
+        for why in reasons {
+            folder.withdraw(why).unwrap();
+            assert_eq!(folder.deletion(), why);
+        }
     }
 }

@@ -12,6 +12,7 @@
 //! - Starting up finishes what an earlier run left.
 
 mod act;
+mod blocking;
 mod board;
 mod cloud;
 mod control;
@@ -38,7 +39,7 @@ use crate::protocol::message::{Medium, Wanted, media_params};
 use crate::protocol::server_urls::{AllowedHosts, ServerUrl};
 use crate::render;
 use crate::store::Uploader;
-use act::blocking;
+use blocking::blocking;
 use board::Board;
 use control::Health;
 use folder::Folder;

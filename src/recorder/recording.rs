@@ -2,6 +2,7 @@
 //!
 //! Each stage leaves its result in the spool, so that a recording can be picked up at any of them.
 
+use super::blocking::blocking;
 use super::board::{Entry, Stage};
 use super::files::write_durably;
 use super::folder::{Deletion, Done, Folder};
@@ -227,7 +228,8 @@ impl Recording {
             let reason = StopReason::new(summary.ended.and_then(|ended| ended.reason), StopSource::Signaling);
             if reason.is_withdrawn() {
                 let folder = self.folder.clone();
-                if let Ok(Err(err)) = tokio::task::spawn_blocking(move || folder.withdraw(Deletion::Consent)).await {
+                let withdrawn = blocking(move || folder.withdraw(Deletion::Consent(StopSource::Signaling))).await;
+                if let Err(err) = withdrawn {
                     tracing::error!(err = %err, "the withdrawal of consent may not survive a power loss");
                 }
                 self.withdrawn.cancel();
@@ -417,18 +419,17 @@ impl Recording {
             metrics().gap(gap.cause.as_str(), gap.end.0 - gap.start.0);
         }
         let spool_folder = self.folder.clone();
-        match tokio::task::spawn_blocking(move || spool_folder.finish(&done)).await {
-            Ok(Ok(())) => tracing::info!(
+        match blocking(move || spool_folder.finish(&done)).await {
+            Ok(()) => tracing::info!(
                 folder = self.shared.uploader.store().locate(over.folder.as_str()),
                 objects,
                 duration_ms = published.manifest.duration_ms,
                 complete = published.manifest.complete,
                 "published"
             ),
-            Ok(Err(err)) => {
+            Err(err) => {
                 tracing::error!(err = %err, "published, but the spool could not be tidied; it is tried again at the next start")
             }
-            Err(err) => tracing::error!(err = %err, "published, but tidying the spool panicked"),
         }
         self.shared.board.published(self.folder.id(), over.clone(), clock::unix_ms(), Some(&published.manifest));
         self.shared.note_published(&self.started.stream.stream_id, self.folder.id().ordinal(), over).await;

@@ -9,7 +9,7 @@
 //! | `out/` | finished files with `plan.json`, once they are complete; what remains to be done is to publish them |
 //! | `uploaded.ndjson` | what is in the bucket already |
 //! | `links.json` | which recordings of the same meeting come before and after it, and what came of starting its stream again |
-//! | `withdrawn` | consent was withdrawn, or an operator deleted it (it says which): all of it is to be deleted, here and in the bucket, whatever else is there |
+//! | `withdrawn` | consent was withdrawn (by an event, or by `signaling`), or an `operator` deleted it: all of it is to be deleted, here and in the bucket, whatever else is there |
 //! | `done.json` | the recording is over and everything else is gone. Kept for [`REMEMBER`], so that an event that comes late does not start it again |
 //!
 //! Files appear by rename after fsync, so each is whole or absent.
@@ -161,6 +161,7 @@ mod tests {
     use super::super::folder::Deletion;
     use super::*;
     use crate::ids::StreamId;
+    use crate::output::StopSource;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -212,7 +213,7 @@ mod tests {
         folder("recent").finish(&done(clock::unix_ms())).unwrap();
         folder("old").finish(&done(0)).unwrap();
         folder("revoked").finish(&done(0)).unwrap();
-        folder("revoked").withdraw(Deletion::Consent).unwrap();
+        folder("revoked").withdraw(Deletion::Consent(StopSource::Event)).unwrap();
         folder("running").keep_start_event(b"{}").unwrap();
         spool.forget().unwrap();
         let there = |name: &str| tmp.path().join(name).exists();

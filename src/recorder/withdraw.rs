@@ -1,7 +1,9 @@
 //! Consent withdrawn, or told to delete: everything of a recording goes, in the spool and in the bucket.
 
+use super::blocking::blocking;
 use super::folder::{Deletion, Done, Folder};
 use super::{Published, Shared};
+use crate::advice::stop_reason;
 use crate::clock;
 use crate::media::Timestamp;
 use crate::output::{StopReason, StopSource};
@@ -11,21 +13,21 @@ use tracing::Instrument;
 
 const BECAUSE: &str = "Consent was withdrawn (stop reason 8).";
 const AS_TOLD: &str = "It was deleted on the recorder's status page or by its API.";
-const REVOKED: i64 = 8;
 
 /// Deletes a recording, and marks it as over. What the bucket's own manifest says is not needed for that, nor whether there
 /// is one.
 pub(super) async fn run(shared: &Shared, spool: &Folder, published: &Published, done: Done) {
     let media = spool.clone();
-    if let Ok(Err(err)) = tokio::task::spawn_blocking(move || media.delete_media()).await {
+    if let Err(err) = blocking(move || media.delete_media()).await {
         tracing::error!(err = %err, "withdrawn media could not be deleted from the spool; it is tried again at the next start");
     }
     let marked = spool.clone();
-    let why = tokio::task::spawn_blocking(move || marked.deletion()).await.unwrap_or(Deletion::Consent);
-    let because = if why == Deletion::Consent { BECAUSE } else { AS_TOLD };
+    let why = tokio::task::spawn_blocking(move || marked.deletion()).await;
+    let why = why.unwrap_or(Deletion::Consent(StopSource::Event));
+    let because = if why == Deletion::Operator { AS_TOLD } else { BECAUSE };
     let mut manifest = published.manifest.clone().into_deleted(Timestamp(clock::unix_ms()), because);
-    if why == Deletion::Consent {
-        manifest.stop_reason = Some(StopReason::new(Some(REVOKED), StopSource::Event));
+    if let Deletion::Consent(source) = why {
+        manifest.stop_reason = Some(StopReason::new(Some(stop_reason::REVOKED), source));
     }
     let folder = &published.folder;
     let done =
@@ -37,19 +39,18 @@ pub(super) async fn run(shared: &Shared, spool: &Folder, published: &Published, 
         return;
     }
     let over = spool.clone();
-    match tokio::task::spawn_blocking(move || over.finish(&done)).await {
-        Ok(Ok(())) => {
+    match blocking(move || over.finish(&done)).await {
+        Ok(()) => {
             match why {
-                Deletion::Consent => tracing::info!(folder = folder.as_str(), "deleted, as consent was withdrawn"),
+                Deletion::Consent(_) => tracing::info!(folder = folder.as_str(), "deleted, as consent was withdrawn"),
                 Deletion::Operator => tracing::info!(folder = folder.as_str(), "deleted, as told"),
             }
             let manifest = Box::new(manifest);
             shared.board.deleted(spool.id(), Published { folder: folder.clone(), manifest });
         }
-        Ok(Err(err)) => {
+        Err(err) => {
             tracing::error!(err = %err, "deleted; the spool could not be tidied, which is tried again at the next start")
         }
-        Err(err) => tracing::error!(err = %err, "deleted; tidying the spool panicked"),
     }
 }
 

@@ -97,17 +97,10 @@ pub(super) async fn run(
         let path = add(Object::Screenshare, codec.clone());
         copy(ffmpeg, "assembling screenshare.mp4", *listed, |index| args::remux(&share, index, &path)).await?;
     }
-    let [camera, share] = &made.shown;
-    let mut picture = None;
-    for (object, shown) in [(Object::Recording, camera), (Object::Screenshare, share)] {
-        // A camera that shows nothing gives way to the shared screen, if that shows more.
-        if files.iter().any(|file| file.object == object) && picture.as_deref().is_none_or(poster::is_flat) {
-            let made = poster::make(ffmpeg, &out.join(object.name()), shown).await;
-            let detail = picture.as_ref().map_or(0, bytes::Bytes::len);
-            picture = made.filter(|made| made.len() > detail).or(picture);
-        }
-    }
-    if let Some(jpeg) = picture {
+    let pictures = [Object::Recording, Object::Screenshare].into_iter().zip(&made.shown);
+    let pictures = pictures.filter(|(object, _)| files.iter().any(|file| file.object == *object));
+    let pictures: Vec<_> = pictures.map(|(object, shown)| (out.join(object.name()), shown.as_slice())).collect();
+    if let Some(jpeg) = poster::choose(ffmpeg, &pictures).await {
         let path = out.join(Object::Poster.name());
         tokio::fs::write(&path, jpeg).await.map_err(Error::io("writing", &path))?;
         files.push(PlannedFile { object: Object::Poster, path, duration_ms: None, codec: None });

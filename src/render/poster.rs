@@ -7,7 +7,7 @@ use crate::ffmpeg::{Ffmpeg, args};
 use crate::media::Pts;
 use crate::timeline::{Span, image};
 use bytes::Bytes;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How many pictures are looked at, at most.
@@ -23,8 +23,21 @@ const MARGIN_MS: i64 = 1600;
 /// One key frame and some pictures behind it are decoded.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// The picture, as a JPEG. `shown` is where the file has pictures that are no slate.
-pub(super) async fn make(ffmpeg: &Ffmpeg, file: &Path, shown: &[Span]) -> Option<Bytes> {
+/// The picture, as a JPEG: from the first of the files, unless that shows nothing and another one more. With each file comes
+/// where it has pictures that are no slate.
+pub(super) async fn choose(ffmpeg: &Ffmpeg, files: &[(PathBuf, &[Span])]) -> Option<Bytes> {
+    let mut best: Option<Bytes> = None;
+    for (file, shown) in files {
+        if best.as_deref().is_some_and(|best| !is_flat(best)) {
+            break;
+        }
+        let detail = best.as_ref().map_or(0, Bytes::len);
+        best = make(ffmpeg, file, shown).await.filter(|made| made.len() > detail).or(best);
+    }
+    best
+}
+
+async fn make(ffmpeg: &Ffmpeg, file: &Path, shown: &[Span]) -> Option<Bytes> {
     let mut best: Option<Bytes> = None;
     for (number, (at, after_ms)) in order(candidates(shown)).into_iter().enumerate() {
         if number >= FIRST.len() && best.as_ref().is_some_and(|best| best.len() >= DETAILED) {
@@ -42,7 +55,7 @@ pub(super) async fn make(ffmpeg: &Ffmpeg, file: &Path, shown: &[Span]) -> Option
 
 /// Whether there is next to nothing on a picture, as on that of a camera behind its lid: one colour takes 1.5 bytes for 16 by 16
 /// pixels, with noise twice that; faces and slides take ten times as much.
-pub(super) fn is_flat(jpeg: &[u8]) -> bool {
+fn is_flat(jpeg: &[u8]) -> bool {
     let pixels = image::size(jpeg).map_or(0, |size| size.width as usize * size.height as usize);
     jpeg.len() < 1000 + pixels / 64
 }

@@ -20,6 +20,7 @@ pub use request::{Action, Target};
 
 use crate::clock;
 use crate::config::{Credentials, RestConfig, Secret};
+use crate::errors::{clip, with_sources};
 use crate::ids::Product;
 use chrono::DateTime;
 use http::header::RETRY_AFTER;
@@ -282,18 +283,7 @@ fn causes(err: reqwest::Error) -> String {
     if err.is_timeout() {
         return format!("not within {} s", TIMEOUT.as_secs());
     }
-    let err = err.without_url();
-    let mut text = err.to_string();
-    let mut source = std::error::Error::source(&err);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
-}
-
-fn clip(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
+    with_sources(&err.without_url())
 }
 
 #[cfg(test)]

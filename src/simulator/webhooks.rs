@@ -6,6 +6,7 @@ use super::meeting::Meeting;
 use super::products::{event_name, id_key};
 use super::summary::WebhookAnswer;
 use super::{Error, Progress, Settings};
+use crate::errors::with_sources;
 use crate::ids::Product;
 use crate::protocol::signature;
 use serde_json::{Value, json};
@@ -213,13 +214,7 @@ fn failure(error: &reqwest::Error) -> String {
     if error.is_connect() {
         return "cannot be reached; start it, or give its address with --to".into();
     }
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    format!("could not be asked: {text}")
+    format!("could not be asked: {}", with_sources(error))
 }
 
 /// An event of a meeting as JSON text.

@@ -8,6 +8,7 @@ pub(crate) mod loss;
 pub(crate) mod measure;
 pub(crate) mod moto;
 pub(crate) mod platter;
+pub(crate) mod ports;
 pub(crate) mod s3;
 pub(crate) mod small;
 pub(crate) mod tls;
@@ -28,7 +29,6 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -613,18 +613,6 @@ fn check_schema(schema: &str, json: &[u8]) {
     let mut schemas = boon::Schemas::new();
     let index = compiler.compile(url, &mut schemas).expect("a schema");
     schemas.validate(&instance, index).unwrap_or_else(|err| panic!("{err}\n{instance:#}"));
-}
-
-/// An address that is free, and that no outgoing connection is given by the system.
-pub(crate) fn free() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 20_000 + std::process::id() as u16 % 10_000;
-    loop {
-        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
-        if let Ok(listener) = std::net::TcpListener::bind(("127.0.0.1", port)) {
-            return listener.local_addr().expect("an address");
-        }
-    }
 }
 
 /// Waits until something is so.

@@ -20,7 +20,7 @@ impl Moto {
     /// With one bucket. None where it is not installed: scripts/test installs it where there is Python.
     pub(crate) async fn start(bucket: &str) -> Option<Self> {
         let program = std::env::var_os("MOTO_SERVER").filter(|program| !program.is_empty())?;
-        let address = super::s3::free_address().await;
+        let address = super::ports::free();
         let mut command = Command::new(program);
         command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();

@@ -84,12 +84,6 @@ impl Drop for S3Server {
     }
 }
 
-/// An address at which nothing listens, for a server that is started later.
-pub(crate) async fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
-    listener.local_addr().expect("it is bound")
-}
-
 /// The variables that let a store use the server at `address`.
 pub(crate) fn env(address: SocketAddr) -> Vec<(String, String)> {
     [

@@ -15,7 +15,8 @@ pub use trial::try_once;
 use super::{Delivery, Receiver};
 use crate::clock;
 use crate::config::{EventsConfig, Secret};
-use crate::dial::{Dialer, Socket, with_sources};
+use crate::dial::{Dialer, Socket};
+use crate::errors::{clip, with_sources};
 use crate::protocol::event::Event;
 use crate::protocol::server_urls::ServerUrl;
 use crate::protocol::subscription::{Failure, Input, Output, Subscription, Timing, Token};
@@ -218,7 +219,7 @@ async fn receive(socket: &mut Socket) -> Received {
         // It is answered by the library.
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => Received::Ping,
         Some(Ok(_)) => Received::Nothing,
-        Some(Err(err)) => Received::Closed(None, with_sources(&err)),
+        Some(Err(err)) => Received::Closed(None, clip(&with_sources(&err))),
         None => Received::Closed(None, "end of the connection".to_owned()),
     }
 }
@@ -226,7 +227,7 @@ async fn receive(socket: &mut Socket) -> Received {
 async fn send(socket: &mut Socket, text: &'static str) -> Result<(), String> {
     match tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::text(text))).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(err)) => Err(with_sources(&err)),
+        Ok(Err(err)) => Err(clip(&with_sources(&err))),
         Err(_) => Err(format!("a message could not be sent within {} s", SEND_TIMEOUT.as_secs())),
     }
 }

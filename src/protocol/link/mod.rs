@@ -191,8 +191,8 @@ impl Link {
         match socket.state {
             State::Up { .. } => self.lost(now, run, loss),
             State::Greeting(_) => {
-                let because =
-                    format!("closed before the handshake was answered ({}): {}", loss.because, status::SILENT);
+                let because = loss.because;
+                let because = format!("closed before the handshake was answered ({because}): {}", status::SILENT);
                 self.refused(now, run, because, Refusal::Other);
             }
             _ => self.refused(now, run, loss.because, Refusal::Unreachable),

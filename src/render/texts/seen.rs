@@ -18,21 +18,26 @@ impl Seen {
 
     /// Who is there after all of it.
     pub(super) fn present(&self, product: Option<Product>) -> Vec<String> {
-        let mut present: Vec<&Who> = Vec::new();
+        let mut present: HashMap<&UserId, (usize, &Who)> = HashMap::new();
+        let mut came = 0;
         for happening in &self.0 {
             let kind = happening.kind(product);
             for who in &happening.who {
-                let is_there = present.iter().any(|there| there.user_id == who.user_id);
                 match kind {
-                    Some(Kind::Left) => present.retain(|there| there.user_id != who.user_id),
+                    Some(Kind::Left) => drop(present.remove(&who.user_id)),
                     // Zoom tells a new connection again who is there.
-                    Some(Kind::Joined) if !is_there => present.push(who),
+                    Some(Kind::Joined) => {
+                        came += 1;
+                        present.entry(&who.user_id).or_insert((came, who));
+                    }
                     _ => {}
                 }
             }
         }
+        let mut present: Vec<(usize, &Who)> = present.into_values().collect();
+        present.sort_unstable_by_key(|(came, _)| *came);
         let name = |who: &Who| who.user_name.clone().unwrap_or_else(|| who.user_id.to_string());
-        present.into_iter().map(name).collect()
+        present.into_iter().map(|(_, who)| name(who)).collect()
     }
 
     /// Who did what; what has not ended by then lasts to the end of the timeline.
