@@ -15,8 +15,8 @@ use url::Url;
 ///
 /// Run it as the user that records, with the same environment; it may run beside a recorder. Of the bucket it tries a few
 /// objects below rtms-recorder-check/, which it deletes again. The event WebSocket is opened for a moment, unless a recorder
-/// has this spool: Zoom closes the connection of whoever else has the subscription. Exit status: 0 ready (there may be warnings), 1 not ready, 64
-/// wrong settings.
+/// has this spool: Zoom closes the connection of whoever else has the subscription. Exit status: 0 ready (there may be
+/// warnings), 1 not ready, 64 wrong settings.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
     /// The webhook's address as entered in the Zoom app; it is asked as Zoom asks, so the recorder has to be running
