@@ -168,7 +168,13 @@ async fn settings() {
     said.has("settings", "failure", &["ZOOM_SECRET_TOKEN is required", "Environment"]);
     said.has("bucket delete", "ok", &[]);
     said.has("spool", "ok", &[]);
-    assert_eq!(said.failed(), ["settings"], "without an app there is nothing to ask Zoom with");
+    assert_eq!(said.failed(), ["settings", WITHOUT_ZOOM[0]], "what is there of the app is tried");
+    home.unset("ZOOM_CLIENT_SECRET");
+    let said = check(&home, &[]).await;
+    assert_eq!(said.failed(), ["settings"; 2], "without a secret there is nothing to ask Zoom with");
+    home.unset("ZOOM_CLIENT_ID");
+    let said = check(&home, &[]).await;
+    assert_eq!(said.failed(), ["settings"; 3], "without an app there is nothing to ask Zoom with");
 
     home.set("PORT", "http");
     home.set("STORAGE_URL", "ftp://somewhere");

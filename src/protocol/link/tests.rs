@@ -157,7 +157,8 @@ fn a_lost_medium_is_dialled_at_once_and_alone() {
 fn the_table_of_what_happens_and_what_is_done() {
     type Tell = fn(&mut Bench, &[RunId]) -> Vec<Output>;
     const SIGNALING: Conn = Conn::Signaling;
-    let rows: [(&str, Tell, &[Conn], &[Conn], Option<Cause>); 9] = [
+    type Row = (&'static str, Tell, &'static [Conn], &'static [Conn], Option<Cause>);
+    let rows: [Row; 9] = [
         (
             "a medium is closed",
             |zoom, runs| zoom.input(Input::Closed(runs[1], Loss::new(Cause::Closed, "1006"))),
