@@ -179,7 +179,7 @@ async fn settings() {
     home.set("PORT", "http");
     home.set("STORAGE_URL", "ftp://somewhere");
     let said = check(&home, &[]).await;
-    assert_eq!((said.status, said.failed().len()), (64, 3), "{:#?}", said.lines);
+    assert_eq!((said.status, said.failed().len()), (64, 5), "{:#?}", said.lines);
     said.has("ffmpeg", "ok", &[]);
     let texts: Vec<_> = said.lines.iter().filter_map(|line| line["text"].as_str()).collect();
     assert!(texts.iter().any(|text| text.starts_with("PORT is \"http\"")), "{texts:?}");
