@@ -9,6 +9,7 @@ use crate::protocol::event::Event;
 use bytes::Bytes;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 /// An event that was verified.
 #[derive(Clone, Debug)]
@@ -28,6 +29,12 @@ pub struct Delivery {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct NotTaken(pub String);
+
+/// Hands an event over to whoever is to act upon it, for so long.
+async fn deliver_within(receiver: &dyn Receiver, delivery: Delivery, within: Duration) -> Result<(), NotTaken> {
+    let taken = tokio::time::timeout(within, receiver.deliver(delivery)).await;
+    taken.unwrap_or_else(|_| Err(NotTaken("the spool did not take it in time; check its disk".into())))
+}
 
 /// Whoever acts upon events.
 pub trait Receiver: Send + Sync + 'static {

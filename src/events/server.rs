@@ -8,7 +8,7 @@
 //! - Whatever strangers send, all bodies together take [`MOST_BYTES`] at most: a few large ones, and the others are small.
 //! - Nor do they fill the log: of each way to be refused there is a line a minute.
 
-use super::{Delivery, NotTaken, Receiver};
+use super::{Delivery, Receiver, deliver_within};
 use crate::config::{AppIndex, Apps};
 use crate::listen;
 use crate::protocol::event::Event;
@@ -137,8 +137,7 @@ impl Door {
             return self.challenge(plain_token, app);
         }
         let delivery = Delivery { event, body, received_ms, app };
-        let taken = tokio::time::timeout(ANSWER_WITHIN, self.receiver.deliver(delivery)).await;
-        match taken.unwrap_or_else(|_| Err(NotTaken("the spool did not take it in time; check its disk".into()))) {
+        match deliver_within(self.receiver.as_ref(), delivery, ANSWER_WITHIN).await {
             Ok(()) => plain(StatusCode::OK, ""),
             Err(err) => {
                 tracing::error!(err = %err, "an event was not taken; Zoom sends it again in 5 minutes");

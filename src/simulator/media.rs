@@ -6,7 +6,7 @@ use super::feed::{Feed, Next};
 use super::meeting::Meeting;
 use super::mock::{self, Blocks};
 use super::params::{self, Params};
-use super::server::{Identity, check_identity};
+use super::server::{Refusal, check_identity};
 use super::socket::{Gone, Received, Socket};
 use super::state::{Cause, Control};
 use crate::protocol::message::{Medium, msg_type};
@@ -96,22 +96,13 @@ async fn refuse(meeting: &Meeting, mut socket: Socket, key: &str, code: i64, rea
     socket.close().await;
 }
 
-enum Refusal {
-    Silent(&'static str),
-    Status(i64, &'static str),
-}
-
 type Accepted = (Vec<Medium>, Value, Vec<Params>);
 
 fn accept(meeting: &Meeting, key: &str, request: &Value) -> Result<Accepted, Refusal> {
     if request["msg_type"] != msg_type::DATA_HAND_SHAKE_REQ {
         return Err(Refusal::Status(1, "INVALID_MESSAGE_TYPE"));
     }
-    match check_identity(meeting, request) {
-        Identity::Good => {}
-        Identity::Silent(why) => return Err(Refusal::Silent(why)),
-        Identity::Status(code, reason) => return Err(Refusal::Status(code, reason)),
-    }
+    check_identity(meeting, request)?;
     let bits = request["media_type"].as_i64().ok_or(Refusal::Status(7, "INVALID_MEDIA_TYPE"))?;
     if !(1..64).contains(&bits) {
         return Err(Refusal::Status(14, "MEDIA_TYPE_INVALID_VALUE"));

@@ -13,7 +13,7 @@
 use super::Settings;
 use super::end::End;
 use super::meeting::Meeting;
-use super::server::{Identity, check_identity};
+use super::server::{Refusal, check_identity};
 use super::socket::{Gone, Received, Socket};
 use super::state::{Cause, Control};
 use crate::advice::stop_reason;
@@ -142,9 +142,9 @@ fn greet(meeting: &Meeting, request: &Value) -> Result<(), &'static str> {
         return Err("Missing required fields");
     }
     match check_identity(meeting, request) {
-        Identity::Good => Ok(()),
-        Identity::Status(..) => Err("Invalid meeting or stream ID"),
-        Identity::Silent(_) => Err("Invalid signature"),
+        Ok(()) => Ok(()),
+        Err(Refusal::Status(..)) => Err("Invalid meeting or stream ID"),
+        Err(Refusal::Silent(_)) => Err("Invalid signature"),
     }
 }
 

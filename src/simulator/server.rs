@@ -197,29 +197,28 @@ impl Socket {
     }
 }
 
-/// What a handshake says about who is calling.
-pub(super) enum Identity {
-    Good,
+/// Why a handshake is refused.
+pub(super) enum Refusal {
     /// Closed with 1000 and no message, as Zoom does.
     Silent(&'static str),
     Status(i64, &'static str),
 }
 
 /// Checks version, ids and signature of either handshake.
-pub(super) fn check_identity(meeting: &Meeting, request: &Value) -> Identity {
+pub(super) fn check_identity(meeting: &Meeting, request: &Value) -> Result<(), Refusal> {
     let settings = &meeting.settings;
     if request["protocol_version"] != 1 {
-        return Identity::Silent("protocol_version is not 1");
+        return Err(Refusal::Silent("protocol_version is not 1"));
     }
     let Some(stream_id) = request["rtms_stream_id"].as_str() else {
-        return Identity::Status(4, "INVALID_PAYLOAD: rtms_stream_id");
+        return Err(Refusal::Status(4, "INVALID_PAYLOAD: rtms_stream_id"));
     };
     if stream_id != meeting.stream_id {
-        return Identity::Status(2, "INVALID_RTMS_STREAM_ID");
+        return Err(Refusal::Status(2, "INVALID_RTMS_STREAM_ID"));
     }
     let ids = settings.id_key.keys(settings.product);
     let Some(id) = ids.iter().find_map(|key| request[key].as_str()) else {
-        return Identity::Status(4, "INVALID_PAYLOAD: no id");
+        return Err(Refusal::Status(4, "INVALID_PAYLOAD: no id"));
     };
     let credentials = &settings.credentials;
     let expected = signature::handshake(
@@ -229,7 +228,7 @@ pub(super) fn check_identity(meeting: &Meeting, request: &Value) -> Identity {
         &meeting.stream_id,
     );
     if id != meeting.meeting_id || request["signature"] != expected.as_str() {
-        return Identity::Silent("wrong signature or meeting");
+        return Err(Refusal::Silent("wrong signature or meeting"));
     }
-    Identity::Good
+    Ok(())
 }

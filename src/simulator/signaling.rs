@@ -3,7 +3,7 @@
 use super::end::{End, mute};
 use super::meeting::Meeting;
 use super::products;
-use super::server::{Identity, check_identity};
+use super::server::{Refusal, check_identity};
 use super::socket::{Gone, Received, Socket};
 use super::state::{Cause, Control};
 use super::text::{GUEST, GUEST_LEAVES_MS, PEOPLE, speaker};
@@ -23,11 +23,11 @@ pub(super) async fn serve(meeting: Arc<Meeting>, mut socket: Socket) {
     let (controls, mut inbox) = mpsc::unbounded_channel();
     let accepted = accept(&meeting, &request).and_then(|buffer_data| {
         let connected = meeting.connect_signaling(controls, buffer_data);
-        connected.map_err(|(code, reason)| Identity::Status(code, reason))
+        connected.map_err(|(code, reason)| Refusal::Status(code, reason))
     });
     let id = match accepted {
         Ok(id) => id,
-        Err(Identity::Status(code, reason)) => {
+        Err(Refusal::Status(code, reason)) => {
             meeting.refuse(format!("signaling handshake: status {code} {reason}"));
             let answer = json!({
                 "msg_type": msg_type::SIGNALING_HAND_SHAKE_RESP, "protocol_version": 1, "sequence": 0,
@@ -37,11 +37,10 @@ pub(super) async fn serve(meeting: Arc<Meeting>, mut socket: Socket) {
             socket.send(&answer).await.ok();
             return socket.close().await;
         }
-        Err(Identity::Silent(why)) => {
+        Err(Refusal::Silent(why)) => {
             meeting.refuse(format!("signaling handshake: {why}: closed without a word"));
             return socket.close().await;
         }
-        Err(Identity::Good) => return socket.close().await,
     };
     let answer = json!({
         "msg_type": msg_type::SIGNALING_HAND_SHAKE_RESP, "protocol_version": 1, "sequence": 0, "status_code": 0,
@@ -55,18 +54,15 @@ pub(super) async fn serve(meeting: Arc<Meeting>, mut socket: Socket) {
 }
 
 /// Checks a handshake; gives its `buffer_data`.
-fn accept(meeting: &Meeting, request: &Value) -> Result<bool, Identity> {
+fn accept(meeting: &Meeting, request: &Value) -> Result<bool, Refusal> {
     if request["msg_type"] != msg_type::SIGNALING_HAND_SHAKE_REQ {
-        return Err(Identity::Status(1, "INVALID_MESSAGE_TYPE"));
+        return Err(Refusal::Status(1, "INVALID_MESSAGE_TYPE"));
     }
-    match check_identity(meeting, request) {
-        Identity::Good => {}
-        refused => return Err(refused),
-    }
+    check_identity(meeting, request)?;
     match &request["buffer_data"] {
         Value::Null => Ok(true),
         Value::Bool(keep) => Ok(*keep),
-        _ => Err(Identity::Status(4, "INVALID_PAYLOAD: buffer_data")),
+        _ => Err(Refusal::Status(4, "INVALID_PAYLOAD: buffer_data")),
     }
 }
 

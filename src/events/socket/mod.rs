@@ -12,7 +12,7 @@ mod trial;
 
 pub use trial::try_once;
 
-use super::{Delivery, Receiver};
+use super::{Delivery, Receiver, deliver_within};
 use crate::clock;
 use crate::config::{EventsConfig, Secret};
 use crate::dial::{Dialer, Socket};
@@ -261,9 +261,9 @@ async fn hand_over(mut inbox: mpsc::Receiver<(Bytes, i64)>, receiver: Arc<dyn Re
         };
         // The token is of the first app, which is the one that streams are taken to be of.
         let delivery = Delivery { event, body, received_ms, app: None };
-        if let Err(why) = hand_over_once(receiver.as_ref(), delivery.clone()).await {
+        if let Err(why) = deliver_within(receiver.as_ref(), delivery.clone(), TAKEN_WITHIN).await {
             tracing::error!(
-                err = why,
+                err = %why,
                 "an event was not taken; Zoom does not send it again, so it is tried again from here"
             );
             late.spawn(hand_over_late(Arc::clone(&receiver), delivery));
@@ -275,23 +275,16 @@ async fn hand_over(mut inbox: mpsc::Receiver<(Bytes, i64)>, receiver: Arc<dyn Re
     }
 }
 
-async fn hand_over_once(receiver: &dyn Receiver, delivery: Delivery) -> Result<(), String> {
-    match tokio::time::timeout(TAKEN_WITHIN, receiver.deliver(delivery)).await {
-        Ok(taken) => taken.map_err(|err| err.to_string()),
-        Err(_) => Err("the spool did not take it in time; check its disk".to_owned()),
-    }
-}
-
 async fn hand_over_late(receiver: Arc<dyn Receiver>, delivery: Delivery) {
     let mut last = String::new();
     for wait in AGAIN {
         tokio::time::sleep(wait).await;
-        match hand_over_once(receiver.as_ref(), delivery.clone()).await {
+        match deliver_within(receiver.as_ref(), delivery.clone(), TAKEN_WITHIN).await {
             Ok(()) => {
                 tracing::info!("an event that was not taken at first is taken now");
                 return;
             }
-            Err(why) => last = why,
+            Err(why) => last = why.0,
         }
     }
     tracing::error!(err = last, "an event is lost: it was not taken in all that time");
