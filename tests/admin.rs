@@ -206,9 +206,25 @@ async fn strangers_are_not_let_in() {
     let bearer = format!("Bearer {token}");
     let answer = request(to, "GET /metrics", &[("authorization", &bearer)], b"").await;
     assert!(answer.status == 200 && answer.body.ends_with("# EOF\n"), "{answer:?}");
+    let wrong = Instant::now();
+    assert_eq!(request(to, "GET /metrics", &[("authorization", "Bearer no")], b"").await.status, 401);
+    assert!(wrong.elapsed() >= Duration::from_secs(1), "a wrong one takes its time");
     let body = format!("token={token}");
     let answer = request(to, "POST /login", &[], body.as_bytes()).await;
     assert_eq!(answer.status, 303);
+
+    // What a page is told ends with its session.
+    let cookie =
+        answer.head.split("set-cookie: ").nth(1).and_then(|cookie| cookie.split(';').next()).expect("a cookie");
+    let events =
+        format!("GET /api/events HTTP/1.1\r\nhost: localhost\r\ncookie: {cookie}\r\nconnection: close\r\n\r\n");
+    let events = tokio::spawn(async move { common::http::raw(to, events.as_bytes()).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!events.is_finished());
+    let out = [("cookie", cookie), ("x-requested-with", "x")];
+    assert_eq!(request(to, "POST /logout", &out, b"").await.status, 303);
+    let events = tokio::time::timeout(Duration::from_secs(10), events).await.expect("it ends").expect("no panic");
+    assert!(events.status == 200 && events.body.contains("event:state"), "{events:?}");
     assert!(!recorder.raw_log().contains(token));
 }
 
