@@ -319,6 +319,18 @@ async fn without_ffmpeg_it_is_not_ready_and_without_the_bucket_it_is() {
     assert_eq!(get(recorder.address(), "/healthz").await.status, 200);
     drop(recorder);
 
+    let home = Home::new();
+    let recorder = home.start().await;
+    until_ready_says(&recorder, "ready").await;
+    let spool = home.path("spool");
+    std::fs::rename(&spool, home.path("elsewhere")).expect("it can be moved");
+    let unready = get(recorder.address(), "/readyz").await;
+    assert!(unready.status == 503 && unready.body.contains("SPOOL_DIR must be"), "{unready:?}");
+    assert!(unready.body.contains("No such file"), "{unready:?}");
+    std::fs::rename(home.path("elsewhere"), &spool).expect("it can be moved back");
+    assert_eq!(get(recorder.address(), "/readyz").await.status, 200);
+    drop(recorder);
+
     let home = Home::with_s3(common::ports::free());
     let recorder = home.start().await;
     let ready = until_ready_says(&recorder, "bucket: ").await;

@@ -7,6 +7,7 @@ use super::spool::Left;
 use super::stream::{Known, State, Stream};
 use super::{Recorder, Unfinished, withdraw};
 use crate::clock;
+use crate::errors::with_sources;
 use crate::events::NotTaken;
 use crate::ids::{RecordingId, StreamId};
 use crate::output::{self, Manifest, Object};
@@ -133,6 +134,7 @@ impl Recorder {
         if self.shared.drain.is_cancelled() {
             return Err("shutting down".into());
         }
+        self.shared.spool.takes().map_err(|err| with_sources(&err))?;
         self.room()?;
         if let Some(Err(why)) = &self.health().ffmpeg {
             return Err(format!("ffmpeg: {why}"));
