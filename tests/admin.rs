@@ -280,6 +280,35 @@ async fn an_upload_that_fails_is_told_and_tried_again_when_asked() {
     assert!(metric(&metrics, "recorder_uploads_total{result=\"failed\"}") >= 1.0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rendering_that_fails_is_told_and_tried_again_when_asked() {
+    let mut home = Home::new();
+    let (bin, works) = (home.path("bin"), home.path("works"));
+    std::fs::create_dir(&bin).expect("a directory");
+    let path = std::env::var("PATH").expect("a path");
+    let script = format!("#!/bin/sh\n[ -e {} ] && PATH={path} exec ffmpeg \"$@\"\nexit 1\n", works.display());
+    std::fs::write(bin.join("ffmpeg"), script).expect("a file");
+    std::fs::set_permissions(bin.join("ffmpeg"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("it is ours");
+    home.set("PATH", &format!("{}:{path}", bin.display()));
+    let recorder = home.start().await;
+    let to = admin(&recorder);
+    let playing = play(&recorder, 18);
+    recording(to, "in trouble while it runs", |r| r["state"] == "recording" && r["trouble"].is_object()).await;
+    // It is rendered from when it is 10 s old. The next attempt is far away now, and the end of the stream changes nothing about that.
+    let waits = |r: &Value| r["trouble"]["next"].as_str().is_some_and(|next| next.contains("after 30 s"));
+    recording(to, "waiting", waits).await;
+    playing.await.expect("it is played");
+    let stuck = recording(to, "over", |r| r["state"] == "rendering").await;
+    assert!(waits(&stuck), "{stuck:#}");
+    std::fs::write(&works, b"").expect("a file");
+    let id = stuck["id"].as_str().expect("an id");
+    let began = Instant::now();
+    assert_eq!(told(to, &format!("POST /api/recordings/{id}/retry")).await.status, 202);
+    recorder.published(1).await;
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
 /// Nobody works any more on a recording that was given up.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_had_been_given_up_is_deleted_when_told() {

@@ -191,7 +191,7 @@ impl Recorder {
         Ok(())
     }
 
-    /// Tries again at once what failed: an upload or a deletion that waits for its next attempt, or all that is left to be
+    /// Tries again at once what failed: a rendering, an upload or a deletion that waits for its next attempt, or all that is left to be
     /// done with a recording that had been given up.
     ///
     /// # Errors
@@ -205,6 +205,10 @@ impl Recorder {
         match entry.stage() {
             Stage::Uploading | Stage::Deleting => {
                 self.shared.uploader.try_again();
+                Ok(())
+            }
+            _ if entry.is_in_trouble() => {
+                entry.again.notify_one();
                 Ok(())
             }
             state => Err(Refused::State { state, wanted: WANTED }),
