@@ -168,12 +168,19 @@ async fn settings() {
     said.has("settings", "failure", &["ZOOM_SECRET_TOKEN is required", "Environment"]);
     said.has("bucket delete", "ok", &[]);
     said.has("spool", "ok", &[]);
-    assert_eq!(said.failed(), ["settings"], "without an app there is nothing to ask Zoom with");
+    assert_eq!(said.failed(), ["settings", "zoom credentials"], "the app that there is can be tried");
 
     home.set("PORT", "http");
     home.set("STORAGE_URL", "ftp://somewhere");
     let said = check(&home, &[]).await;
     assert_eq!((said.status, said.failed().len()), (64, 3), "{:#?}", said.lines);
+    home.unset("PORT");
+    home.set("ZOOM_SECRET_TOKEN", "a-secret-token");
+    home.set("STORAGE_URL", "/proc/nowhere");
+    let wrong = check(&home, &[]).await;
+    wrong.has("settings", "failure", &["STORAGE_URL cannot use the directory /proc/nowhere", "No such file"]);
+    let ok = wrong.lines.iter().any(|line| line["check"] == "settings" && line["outcome"] == "ok");
+    assert!(!ok, "{:#?}", wrong.lines);
     said.has("ffmpeg", "ok", &[]);
     let texts: Vec<_> = said.lines.iter().filter_map(|line| line["text"].as_str()).collect();
     assert!(texts.iter().any(|text| text.starts_with("PORT is \"http\"")), "{texts:?}");
