@@ -206,8 +206,8 @@ async fn a_kill_costs_only_the_last_bytes() {
         cloud.video_bytes = 16 * MIB;
         cloud.bytes_per_s = Some(6 * MIB);
     })));
-    let part = || home.spool_files().into_iter().find(|file| file.ends_with(".mp4.part"));
-    let big = || part().is_some_and(|file| std::fs::metadata(home.spool().join(file)).is_ok_and(|m| m.len() > 9 * MIB));
+    let size = |file: &String| std::fs::metadata(home.spool().join(file)).map_or(0, |metadata| metadata.len());
+    let big = || home.spool_files().iter().any(|file| file.ends_with(".part") && size(file) > 9 * MIB);
     until("half of it has come", big).await;
     recorder.kill();
     let recorder = home.start().await;
@@ -234,8 +234,8 @@ async fn what_was_fetched_waits_for_the_bucket() {
     let recorder = home.start().await;
     let summary = play(zoom.recording(&recorder, |_| {})).await;
     recorder.wait_for("an import waits for the bucket").await;
-    let whole = |file: &String| file.starts_with(".cloud/") && file.ends_with(".mp4");
-    until("the video is in the spool", || home.spool_files().iter().any(whole)).await;
+    let whole = |file: &String| file.contains("/out/") && !file.ends_with(".part") && !file.ends_with(".version");
+    until("all is in the spool", || home.spool_files().iter().filter(|file| whole(file)).count() == 3).await;
     recorder.kill();
     let server = common::s3::S3Server::start_at(address).await;
     let recorder = home.start().await;

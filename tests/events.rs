@@ -238,3 +238,44 @@ async fn no_token_is_logged_at_any_level() {
     assert!(log.contains("TRACE"), "it logs everything");
     assert!(!log.contains("access_token="), "the token is in the log");
 }
+
+/// The line that `check` prints about the event WebSocket: outcome and text.
+async fn checked(home: &Home, args: &[&str]) -> (String, String) {
+    let mut command = home.command(&[&["check", "--json"], args].concat());
+    let output =
+        tokio::task::spawn_blocking(move || command.output().expect("the binary runs")).await.expect("it runs");
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(!said.contains("access_token") && !said.contains(common::CLIENT_SECRET), "{said}");
+    let lines = said.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let line = lines.into_iter().find(|line| line["check"] == "event websocket").unwrap_or_else(|| panic!("{said}"));
+    (line["outcome"].as_str().unwrap_or_default().to_owned(), line["text"].as_str().unwrap_or_default().to_owned())
+}
+
+/// It is tried as it is used; and a recorder that runs keeps its connection, unless one says otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn check_opens_the_event_socket_but_takes_it_from_no_recorder_unasked() {
+    let zoom = Zoom::new();
+    let mut home = zoom.home();
+    let (outcome, text) = checked(&home, &[]).await;
+    assert!(outcome == "failure" && text.contains("could not get a token"), "{outcome}: {text}");
+
+    let recorder = home.start().await;
+    let playing = tokio::spawn(play(zoom.meeting(&recorder, 20)));
+    recorder.wait_for("recording started").await;
+    let (outcome, text) = checked(&home, &[]).await;
+    assert!(outcome == "ok" && text.contains("not opened: process") && text.contains("--event-socket"), "{text}");
+    assert_eq!(recorder.logged("the event WebSocket was lost").len(), 0);
+
+    let (outcome, text) = checked(&home, &["--event-socket"]).await;
+    assert!(outcome == "ok" && text.contains("accepts the subscription subscriptionOfTheTests"), "{outcome}: {text}");
+    recorder.wait_for("the event WebSocket was lost").await;
+    recorder.wait_for_many("the event WebSocket is open", 2).await;
+
+    home.set("ZOOM_SUBSCRIPTION_ID", "another");
+    let (outcome, text) = checked(&home, &["--event-socket"]).await;
+    assert!(outcome == "failure" && text.contains("does not accept the subscription another"), "{outcome}: {text}");
+    home.set("ZOOM_SUBSCRIPTION_ID", SUBSCRIPTION);
+    let summary = playing.await.expect("it plays");
+    recorder.published(1).await;
+    check(&home, &summary).await;
+}

@@ -115,6 +115,7 @@ async fn only_the_very_path_and_method_are_the_webhook() {
         let found = post(strange.to_owned()).await;
         assert!(matches!(found[..], [] | [400 | 404 | 405 | 505]), "{strange}: {found:?}");
     }
+    assert!(!recorder.raw_log().contains("panicked"), "{}", recorder.raw_log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,10 +4,11 @@
 //! of the findings: `check` makes them all, `serve` the quick ones at its start.
 //!
 //! Invariants: nothing that was there before is changed, in the bucket or in the spool, and what a check makes it removes
-//! again. No secret gets into a finding. Every check ends by itself.
+//! again; but the event WebSocket is taken from whoever has it ([`events`]). No secret gets into a finding. Every check ends by itself.
 
 pub mod bucket;
 pub mod clock;
+pub mod events;
 pub mod machine;
 pub mod spool;
 pub mod webhook;

@@ -34,6 +34,14 @@ pub fn all(dir: &Path, min_free: u64, expected: Option<Expected>) -> Vec<Finding
     vec![trial.place(), trial.speed(), room(dir, min_free, expected)]
 }
 
+/// Which process records into it, if one does.
+pub fn owner(dir: &Path) -> Option<String> {
+    let path = dir.join(".lock");
+    let lock = File::open(&path).ok()?;
+    let taken = matches!(lock.try_lock(), Err(TryLockError::WouldBlock));
+    taken.then(|| fs::read_to_string(&path).unwrap_or_default().trim().to_owned())
+}
+
 /// Whether there is room for what is expected; without that, for anything.
 pub fn room(dir: &Path, min_free: u64, expected: Option<Expected>) -> Finding {
     const CHECK: &str = "spool room";
@@ -114,20 +122,12 @@ impl Trial {
                 format!("chmod 700 {dir}"),
             );
         }
-        match self.owner() {
+        match owner(&self.dir) {
             Some(owner) => {
                 Finding::ok("spool", format!("{dir} can be written to; process {owner} is recording into it"))
             }
             None => Finding::ok("spool", format!("{dir} can be written to")),
         }
-    }
-
-    /// Which recorder has it, if one does.
-    fn owner(&self) -> Option<String> {
-        let path = self.dir.join(".lock");
-        let lock = File::open(&path).ok()?;
-        let taken = matches!(lock.try_lock(), Err(TryLockError::WouldBlock));
-        taken.then(|| fs::read_to_string(&path).unwrap_or_default().trim().to_owned())
     }
 
     /// How long it takes until what was written is on the disk.

@@ -1,5 +1,6 @@
 //! Why a file could not be fetched, and whether that may pass.
 
+use super::Expected;
 use http::header::RETRY_AFTER;
 use reqwest::Response;
 use std::time::Duration;
@@ -35,11 +36,11 @@ impl Failure {
     }
 
     /// What an answer says that has no file in it; nothing if it has one.
-    pub(super) fn of(response: &Response, host: String) -> Option<Self> {
+    pub(super) fn of(response: &Response, expected: Expected<'_>, host: String) -> Option<Self> {
         let status = response.status().as_u16();
         let answered = format!("{host} answered {status}");
         Some(match status {
-            200 | 206 if super::is_page(response) => {
+            200 | 206 if super::is_page(response, expected) => {
                 Self::Token(format!("{host} answered with a page, not with a file"))
             }
             200 | 206 | 416 => return None,

@@ -20,15 +20,30 @@ pub use part::Part;
 use crate::config::Secret;
 use crate::errors::{clip, with_sources};
 use crate::protocol::server_urls::AllowedHosts;
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
-use http::{HeaderMap, StatusCode};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::{Response, Url};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many redirects are followed.
 const REDIRECTS: usize = 5;
 /// How long it may take to get an answer, and between two pieces of one.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Less than this in [`PATIENCE`] is too slow: the place is left to another file for a while.
+const LEAST_BYTES: u64 = 64 << 10;
+/// A file whose length nobody told may have so many times the bytes that it should have, and [`SLACK_BYTES`].
+const SLACK: u64 = 2;
+const SLACK_BYTES: u64 = 64 << 20;
+
+/// What a file should be.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// Its size, if Zoom said it.
+    pub bytes: Option<u64>,
+    /// How its name ends, in small letters.
+    pub extension: &'a str,
+}
 
 /// Fetches files.
 #[derive(Debug)]
@@ -58,15 +73,26 @@ impl Downloader {
     ///
     /// # Errors
     /// Why not; what has come stays in `part`. Cancel safe likewise.
-    pub async fn fetch(&self, url: &str, token: Option<&Secret>, part: &mut Part) -> Result<(), Failure> {
-        let mut response = self.ask(url, token, part.len()).await?;
+    pub async fn fetch(
+        &self,
+        url: &str,
+        token: Option<&Secret>,
+        expected: Expected<'_>,
+        part: &mut Part,
+    ) -> Result<(), Failure> {
+        let before = if part.is_empty() { None } else { part.version().await };
+        let mut response = self.ask(url, token, expected, (part.len(), before.as_deref())).await?;
         let headers = response.headers();
+        let version = version(headers);
         let total = match response.status() {
             StatusCode::PARTIAL_CONTENT => match content_range(headers) {
-                Some((start, total)) if start == part.len() => total,
+                // A server that does not know `If-Range` sends a piece of whatever it has now.
+                Some((start, total)) if start == part.len() && (before.is_none() || before == version) => total,
                 _ => {
                     part.restart().await?;
-                    return Err(Failure::passing("the server sent another piece than was asked for"));
+                    return Err(Failure::passing(
+                        "the server sent another piece than was asked for, or of another file",
+                    ));
                 }
             },
             StatusCode::RANGE_NOT_SATISFIABLE => {
@@ -77,11 +103,14 @@ impl Downloader {
                 return Err(Failure::passing("the file is shorter than what came of it before"));
             }
             _ => {
-                part.restart().await?;
+                part.restart_as(version.as_deref()).await?;
                 response.content_length()
             }
         };
-        let read = self.read(&mut response, total, part).await;
+        part.check_room(total.map_or(0, |total| total.saturating_sub(part.len())))?;
+        let most = expected.bytes.filter(|_| total.is_none());
+        let most = most.map_or(u64::MAX, |bytes| bytes.saturating_mul(SLACK).saturating_add(SLACK_BYTES));
+        let read = self.read(&mut response, total, most, part).await;
         part.sync().await?;
         read?;
         match total {
@@ -92,8 +121,22 @@ impl Downloader {
         }
     }
 
-    async fn read(&self, response: &mut Response, total: Option<u64>, part: &mut Part) -> Result<(), Failure> {
+    async fn read(
+        &self,
+        response: &mut Response,
+        total: Option<u64>,
+        most: u64,
+        part: &mut Part,
+    ) -> Result<(), Failure> {
+        let (mut since, mut had) = (Instant::now(), part.len());
         loop {
+            if since.elapsed() >= PATIENCE {
+                if part.len() - had < LEAST_BYTES {
+                    let (came, seconds) = (part.len() - had, PATIENCE.as_secs());
+                    return Err(Failure::passing(format!("it is too slow: {came} bytes came in {seconds} s")));
+                }
+                (since, had) = (Instant::now(), part.len());
+            }
             let piece = match tokio::time::timeout(PATIENCE, response.chunk()).await {
                 Ok(Ok(Some(piece))) => piece,
                 Ok(Ok(None)) => return Ok(()),
@@ -104,12 +147,22 @@ impl Downloader {
                 Err(_) => return Err(Failure::passing(format!("nothing came for {} s", PATIENCE.as_secs()))),
             };
             part.write(&piece).await?;
-            part.check_room()?;
+            if part.len() > most {
+                part.restart().await?;
+                return Err(Failure::passing(format!("it has more than {most} bytes, far more than Zoom said")));
+            }
+            part.check_room(0)?;
         }
     }
 
     /// Sends the request, and follows redirects; gives an answer with a file in it, or part of one.
-    async fn ask(&self, url: &str, token: Option<&Secret>, from: u64) -> Result<Response, Failure> {
+    async fn ask(
+        &self,
+        url: &str,
+        token: Option<&Secret>,
+        expected: Expected<'_>,
+        (from, version): (u64, Option<&str>),
+    ) -> Result<Response, Failure> {
         let mut url = Url::parse(url).map_err(|err| Failure::ForGood(format!("Zoom's address is none: {err}")))?;
         if !self.hosts.is_zooms(&url) {
             return Err(Failure::ForGood(format!(
@@ -126,6 +179,9 @@ impl Downloader {
             }
             if from > 0 {
                 request = request.header(RANGE, format!("bytes={from}-"));
+                if let Some(version) = version {
+                    request = request.header(IF_RANGE, version);
+                }
             }
             let unreachable = |because: String| Failure::passing(format!("{} gave no answer: {because}", host(&url)));
             let response = match tokio::time::timeout(PATIENCE, request.send()).await {
@@ -134,7 +190,7 @@ impl Downloader {
                 Err(_) => return Err(unreachable(format!("not within {} s", PATIENCE.as_secs()))),
             };
             if !response.status().is_redirection() {
-                return Failure::of(&response, host(&url)).map_or(Ok(response), Err);
+                return Failure::of(&response, expected, host(&url)).map_or(Ok(response), Err);
             }
             let target = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
             let target = target.and_then(|location| url.join(location).ok());
@@ -166,10 +222,19 @@ fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
     Some((start, total.trim().parse().ok()))
 }
 
-/// Whether it is a page: what Zoom gives to those whom it does not know, with a status of success.
-fn is_page(response: &Response) -> bool {
+/// By what the server tells this content from another of the same file: an entity tag that promises the same bytes, or a date.
+fn version(headers: &HeaderMap) -> Option<String> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let version = text(ETAG).filter(|tag| !tag.starts_with("W/")).or_else(|| text(LAST_MODIFIED))?;
+    Some(version.trim().to_owned()).filter(|version| !version.is_empty())
+}
+
+/// Whether it is a page or a message: what Zoom gives to those whom it does not know, with a status of success.
+fn is_page(response: &Response, expected: Expected<'_>) -> bool {
     let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    kind.trim_start().to_ascii_lowercase().starts_with("text/html")
+    let kind = kind.trim_start().to_ascii_lowercase();
+    let is_no_json = matches!(expected.extension, "mp4" | "m4a" | "vtt" | "txt" | "csv");
+    kind.starts_with("text/html") || (is_no_json && kind.starts_with("application/json"))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::{EXIT_USAGE, env, raise_open_files, wrong_storage};
 use rtms_recorder::check::spool::Expected;
-use rtms_recorder::check::{Finding, Outcome, bucket, clock, machine, spool, webhook, zoom};
+use rtms_recorder::check::{Finding, Outcome, bucket, clock, events, machine, spool, webhook, zoom};
 use rtms_recorder::config::{self, Config, RestConfig};
 use rtms_recorder::ffmpeg::{self, Ffmpeg};
 use rtms_recorder::store::Store;
@@ -14,13 +14,17 @@ use url::Url;
 /// Is this machine, this bucket, this app ready to record? Says what to change if not.
 ///
 /// Run it as the user that records, with the same environment; it may run beside a recorder. Of the bucket it tries a few
-/// objects below rtms-recorder-check/, which it deletes again. Exit status: 0 ready (there may be warnings), 1 not ready, 64
-/// wrong settings.
+/// objects below rtms-recorder-check/, which it deletes again. The event WebSocket is opened for a moment, unless a recorder
+/// has this spool: Zoom closes the connection of whoever else has the subscription. Exit status: 0 ready (there may be
+/// warnings), 1 not ready, 64 wrong settings.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
     /// The webhook's address as entered in the Zoom app; it is asked as Zoom asks, so the recorder has to be running
     #[arg(long, value_name = "URL")]
     public_url: Option<Url>,
+    /// Open the event WebSocket even if a recorder has this spool: it loses its connection for a moment, and events with it
+    #[arg(long)]
+    event_socket: bool,
     /// How many meetings there may be at a time: is the spool large enough?
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     meetings: Option<u32>,
@@ -74,6 +78,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             if let Some(finding) = zoom::credentials(&asked).await {
                 report.add(finding);
             }
+        }
+        if let Some(door) = &config.events {
+            let owner = spool::owner(&std::path::absolute(&config.spool_dir)?);
+            let alone = config.apps.iter().all(|(_, app)| app.secret_token.is_none());
+            report.add(events::opens(door.clone(), owner.as_deref(), args.event_socket, alone).await);
         }
         if let Some(url) = &args.public_url {
             for token in config.apps.iter().filter_map(|(_, app)| app.secret_token.as_ref()) {

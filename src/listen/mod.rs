@@ -17,7 +17,7 @@ mod watch;
 use self::seats::{Busy, Connections, Place};
 pub use self::watch::Arriving;
 use self::watch::{Held, Watched};
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -114,7 +114,11 @@ where
 {
     let seat = Arc::clone(&place.seat);
     let io = Watched::new(TokioIo::new(socket), Arc::clone(&seat));
-    let answering = hyper::service::service_fn(move |request: Request<Incoming>| {
+    let answering = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        // `CONNECT` names no path, and services rely on one.
+        if !request.uri().path().starts_with('/') {
+            *request.uri_mut() = Uri::from_static("/");
+        }
         let busy = Busy::new(Arc::clone(&seat));
         let response = service.call(request.map(|body| Arriving::new(body, Arc::clone(&seat))));
         async move { response.await.map(|response| response.map(|body| Held::new(body, busy))) }

@@ -6,6 +6,7 @@
 use super::event::{Error, Payload};
 use crate::ids::{MeetingId, Product};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::fmt;
 
 /// Text that is not printed.
@@ -42,7 +43,7 @@ pub struct CloudRecording {
     pub topic: Option<String>,
     /// When the meeting started, in Unix ms.
     pub started_ms: i64,
-    /// The files.
+    /// The files; no two of them have the same id.
     pub files: Vec<CloudFile>,
     /// What the files may be fetched with, for a day.
     pub download_token: Option<Hidden>,
@@ -82,10 +83,12 @@ const WEBINARS: [i64; 3] = [5, 6, 9];
 pub(super) fn parse(body: &Value, payload: &Payload<'_>, event_ts: i64) -> Result<CloudRecording, Error> {
     let uuid = MeetingId::new(payload.required("uuid")?);
     let list = |key: &str| payload.find(&[key]).and_then(Value::as_array).into_iter().flatten();
+    let mut seen = HashSet::new();
     let files: Vec<CloudFile> = list("recording_files")
         .map(|file| (file, false))
         .chain(list("participant_audio_files").map(|file| (file, true)))
         .filter_map(|(file, of_participant)| CloudFile::read(file, of_participant))
+        .filter(|file| seen.insert(file.id.clone()))
         .collect();
     let is_webinar =
         payload.find(&["type"]).and_then(super::tolerant::as_int).is_some_and(|kind| WEBINARS.contains(&kind));

@@ -98,6 +98,7 @@ impl Refusal {
                 Some("bad_request" | "invalid_request") => {
                     "Zoom does not know this account id for this app; check ZOOM_ACCOUNT_ID, and that the app is activated"
                 }
+                _ if self.status < 400 => "a redirect is not followed; check ZOOM_OAUTH_URL",
                 _ => {
                     "Zoom does not know this app; check ZOOM_REST_CLIENT_ID and ZOOM_REST_CLIENT_SECRET (without them ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET)"
                 }
@@ -202,6 +203,7 @@ mod tests {
             (Step::Token, 400, "invalid_client", "ZOOM_REST_CLIENT_SECRET"),
             (Step::Token, 400, "unsupported_grant_type", "ZOOM_ACCOUNT_ID"),
             (Step::Token, 429, "", "too many requests"),
+            (Step::Token, 302, "", "check ZOOM_OAUTH_URL"),
         ] {
             let error = refused(step, status, code).to_string();
             assert!(error.contains(text), "{error}");

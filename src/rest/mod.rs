@@ -22,6 +22,7 @@ use crate::clock;
 use crate::config::{Credentials, RestConfig, Secret};
 use crate::errors::{clip, with_sources};
 use crate::ids::Product;
+use chrono::DateTime;
 use http::header::RETRY_AFTER;
 use request::encode;
 use reqwest::{RequestBuilder, Response, Url};
@@ -169,7 +170,7 @@ impl Client {
         struct Answer {
             access_token: String,
             #[serde(default)]
-            expires_in: Option<u64>,
+            expires_in: Value,
         }
         let Credentials { id, secret } =
             self.config.credentials.as_ref().ok_or(Failure::NoCredentials(
@@ -187,10 +188,14 @@ impl Client {
             .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form);
         let body = self.send(request, Step::Token, &self.config.oauth_url).await?;
-        let answer: Answer =
-            serde_json::from_slice(&body).map_err(|_| Failure::NoToken { host: host(&self.config.oauth_url) })?;
+        let answer = serde_json::from_slice(&body).ok().filter(|answer: &Answer| !answer.access_token.is_empty());
+        let answer = answer.ok_or_else(|| Failure::NoToken { host: host(&self.config.oauth_url) })?;
+        let life = match &answer.expires_in {
+            Value::String(text) => text.trim().parse().ok(),
+            number => number.as_u64(),
+        };
         // Zoom's tokens live for an hour.
-        let life = Duration::from_secs(answer.expires_in.unwrap_or(3600).min(24 * 3600));
+        let life = Duration::from_secs(life.unwrap_or(3600).min(24 * 3600));
         let text = Secret::new(answer.access_token);
         *token = Some(Token { text: text.clone(), good_until: asked + life - TOKEN_MARGIN.min(life / 2) });
         Ok(text)
@@ -255,10 +260,18 @@ fn again_after(failure: &Failure, tries: u32) -> Option<Duration> {
     }
 }
 
-/// `Retry-After` in seconds. Zoom names a time of day where a limit is for the day: too long to wait for.
 fn retry_after(response: &Response) -> Option<Duration> {
-    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
-    text.trim().parse().map(Duration::from_secs).ok()
+    wait_until(response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim(), clock::unix_ms())
+}
+
+/// `Retry-After`: seconds; or a date, as Zoom names one where a limit is for the day.
+fn wait_until(text: &str, now_ms: i64) -> Option<Duration> {
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc2822(text)).ok()?;
+    let left_ms = date.timestamp_millis().saturating_sub(now_ms).max(0);
+    Some(Duration::from_secs(left_ms.unsigned_abs().div_ceil(1000)))
 }
 
 fn host(url: &Url) -> String {
@@ -285,6 +298,21 @@ mod tests {
             message: String::new(),
             retry_after: after_s.map(Duration::from_secs),
         })
+    }
+
+    #[test]
+    fn zoom_may_name_seconds_or_a_date() {
+        let now_ms = 1_792_567_680_500;
+        for (text, seconds) in [
+            ("7", Some(7)),
+            ("2026-10-21T07:28:20Z", Some(20)),
+            ("Wed, 21 Oct 2026 07:28:20 GMT", Some(20)),
+            ("2026-10-21T07:00:00Z", Some(0)),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            assert_eq!(wait_until(text, now_ms), seconds.map(Duration::from_secs), "{text}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 use warp::reply::Response;
 
+const HEAD: &str = include_str!("head.html");
 const STYLE: &str = concat!(include_str!("../../output/page/base.css"), include_str!("status.css"));
 const SCRIPT: &str = concat!(include_str!("../../output/page/base.js"), include_str!("status.js"));
 
@@ -42,7 +43,7 @@ fn page((text, policy): &(String, HeaderValue)) -> Response {
 
 /// The page, and what it may do: media come from us or, by signed links, from wherever the bucket is.
 fn fill(template: &str) -> (String, HeaderValue) {
-    let text = template.replace("{{style}}", STYLE).replace("{{script}}", SCRIPT);
+    let text = template.replace("{{head}}", HEAD).replace("{{style}}", STYLE).replace("{{script}}", SCRIPT);
     let hash = |text: &str| STANDARD.encode_to_string(Sha256::digest(text.as_bytes()));
     let policy = format!(
         "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; \

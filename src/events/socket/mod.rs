@@ -8,6 +8,9 @@
 //! no text from the socket is shown before the token is taken out of it.
 
 mod status;
+mod trial;
+
+pub use trial::try_once;
 
 use super::{Delivery, Receiver};
 use crate::clock;
@@ -53,10 +56,7 @@ const AGAIN: [Duration; 8] = [
 
 /// The door.
 pub struct Door {
-    url: ServerUrl,
-    subscription_id: String,
-    client: rest::Client,
-    dialer: Dialer,
+    opener: Opener,
     receiver: Arc<dyn Receiver>,
     status: Status,
 }
@@ -75,9 +75,7 @@ impl Door {
     ) -> Result<(Self, Arc<dyn Receiver>), reqwest::Error> {
         let status = Status::default();
         let watched = Watched::new(Arc::clone(&receiver), status.clone(), alone);
-        let client = rest::Client::new(config.token)?;
-        let EventsConfig { url, subscription_id, .. } = config;
-        Ok((Self { url, subscription_id, client, dialer, receiver, status }, Arc::new(watched)))
+        Ok((Self { opener: Opener::new(config, dialer)?, receiver, status }, Arc::new(watched)))
     }
 
     /// Keeps the door open until `stop`. What came through it is handed over before this returns.
@@ -100,7 +98,7 @@ impl Door {
                 match output {
                     Output::Dial(run, token) => {
                         let refused = last_token.take().filter(|_| token == Token::New);
-                        dialling = OptionFuture::from(Some(Box::pin(self.dial(run, refused))));
+                        dialling = OptionFuture::from(Some(Box::pin(self.opener.dial(run, refused))));
                     }
                     Output::Send(run, text) => {
                         if let Some((id, socket)) = open.as_mut().filter(|(id, _)| *id == run)
@@ -147,6 +145,7 @@ impl Door {
                         Received::Message(bytes) => {
                             subscription.handle(Instant::now(), Input::Received(run, &bytes));
                         }
+                        Received::Ping => subscription.handle(Instant::now(), Input::Pinged(run)),
                         Received::Nothing => {}
                         Received::Closed(code, how) => {
                             open = None;
@@ -157,6 +156,21 @@ impl Door {
                 Some(()) = due => subscription.handle(Instant::now(), Input::Tick),
             }
         }
+    }
+}
+
+/// Opens the socket.
+struct Opener {
+    url: ServerUrl,
+    subscription_id: String,
+    client: rest::Client,
+    dialer: Dialer,
+}
+
+impl Opener {
+    fn new(config: EventsConfig, dialer: Dialer) -> Result<Self, reqwest::Error> {
+        let EventsConfig { url, subscription_id, token } = config;
+        Ok(Self { url, subscription_id, client: rest::Client::new(token)?, dialer })
     }
 
     /// Opens the socket, with a token that is asked for first if need be.
@@ -187,6 +201,7 @@ struct Dialled {
 
 enum Received {
     Message(Bytes),
+    Ping,
     Nothing,
     Closed(Option<u16>, String),
 }
@@ -201,7 +216,8 @@ async fn receive(socket: &mut Socket) -> Received {
             let how = code.map_or_else(|| "close without a code".to_owned(), |code| format!("close {code}"));
             Received::Closed(code, how)
         }
-        // Pings are answered by the library.
+        // It is answered by the library.
+        Some(Ok(Message::Ping(_) | Message::Pong(_))) => Received::Ping,
         Some(Ok(_)) => Received::Nothing,
         Some(Err(err)) => Received::Closed(None, clip(&with_sources(&err))),
         None => Received::Closed(None, "end of the connection".to_owned()),

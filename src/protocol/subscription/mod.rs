@@ -63,6 +63,8 @@ enum State {
         beat: Instant,
         /// Zoom has said something that is no refusal.
         accepted: bool,
+        /// Zoom answers heartbeats here, so its pings prove nothing.
+        answers: bool,
     },
 }
 
@@ -84,6 +86,8 @@ pub enum Input<'a> {
     Failed(u32, Failure, String),
     /// A frame came, text or binary.
     Received(u32, &'a [u8]),
+    /// A ping came, or a pong.
+    Pinged(u32),
     /// The socket is closed: the code of the close frame, and how that was seen.
     Closed(u32, Option<u16>, String),
     /// [`Subscription::deadline`] is reached.
@@ -170,14 +174,15 @@ impl Subscription {
         match input {
             Input::Opened(run) if self.is_dialling(run) => {
                 let beat = now + self.timing.heartbeat;
-                self.state = State::Open { since: now, heard: now, beat, accepted: false };
+                self.state = State::Open { since: now, heard: now, beat, accepted: false, answers: false };
                 self.outputs.push_back(Output::Send(run, HEARTBEAT));
             }
             Input::Opened(run) => self.outputs.push_back(Output::Close(run)),
             Input::Failed(run, failure, because) if self.is_dialling(run) => self.refused(now, failure, because),
             Input::Received(run, bytes) if self.is_open(run) => self.received(now, bytes),
+            Input::Pinged(run) if self.is_open(run) => self.pinged(now),
             Input::Closed(run, code, because) if self.is_open(run) => self.closed(now, code, because),
-            Input::Failed(..) | Input::Received(..) | Input::Closed(..) | Input::Tick => {}
+            Input::Failed(..) | Input::Received(..) | Input::Pinged(_) | Input::Closed(..) | Input::Tick => {}
         }
         self.tick(now);
     }
@@ -192,7 +197,7 @@ impl Subscription {
         match self.state {
             State::Waiting(at) => Some(at),
             State::Dialling => None,
-            State::Open { heard, beat, .. } => Some(beat.min(heard + self.timing.watchdog)),
+            State::Open { beat, .. } => self.dead_at().map(|dead| beat.min(dead)),
         }
     }
 
@@ -209,6 +214,20 @@ impl Subscription {
         run == self.run && matches!(self.state, State::Open { .. })
     }
 
+    /// When the connection counts as lost: after silence, or talk of which nothing is understood. None if it is not open.
+    fn dead_at(&self) -> Option<Instant> {
+        let State::Open { since, heard, accepted, .. } = self.state else { return None };
+        Some((if accepted { heard } else { since }) + self.timing.watchdog)
+    }
+
+    /// Some of Zoom's texts know no modules: events come bare, and pings keep the connection.
+    fn pinged(&mut self, now: Instant) {
+        if let State::Open { heard, answers: false, .. } = &mut self.state {
+            *heard = now;
+            self.accepted();
+        }
+    }
+
     fn received(&mut self, now: Instant, bytes: &[u8]) {
         if let State::Open { heard, .. } = &mut self.state {
             *heard = now;
@@ -222,7 +241,12 @@ impl Subscription {
                 self.accepted();
                 self.outputs.push_back(Output::Event(event));
             }
-            Message::Good => self.accepted(),
+            Message::Good => {
+                if let State::Open { answers, .. } = &mut self.state {
+                    *answers = true;
+                }
+                self.accepted();
+            }
             Message::Unknown => self.outputs.push_back(Output::Report(Report::Unknown { bytes: bytes.len() })),
         }
     }
@@ -272,6 +296,7 @@ impl Subscription {
 
     /// Lets time pass: what is due is done.
     fn tick(&mut self, now: Instant) {
+        let is_dead = self.dead_at().is_some_and(|at| now >= at);
         match &mut self.state {
             State::Waiting(at) if now >= *at => {
                 self.run += 1;
@@ -279,9 +304,10 @@ impl Subscription {
                 let token = std::mem::replace(&mut self.token, Token::Known);
                 self.outputs.push_back(Output::Dial(self.run, token));
             }
-            State::Open { heard, .. } if now >= *heard + self.timing.watchdog => {
+            State::Open { accepted, .. } if is_dead => {
+                let what = if *accepted { "nothing received" } else { "nothing that is understood was received" };
                 self.outputs.push_back(Output::Close(self.run));
-                let because = format!("nothing received for {} s", self.timing.watchdog.as_secs());
+                let because = format!("{what} for {} s", self.timing.watchdog.as_secs());
                 self.closed(now, None, because);
                 self.tick(now);
             }

@@ -205,3 +205,51 @@ fn news_of_an_old_socket_does_not_count() {
     let event = br#"{"event":"x"}"#;
     assert_eq!(rig.handle(Input::Received(2, event)), [Output::Event(event.to_vec())]);
 }
+
+/// Nothing is known of what it says, so it is no connection, however much it says.
+#[test]
+fn talk_that_is_not_understood_does_not_keep_a_connection() {
+    let mut rig = Rig::new();
+    rig.outputs();
+    let run = rig.subscription.run;
+    rig.handle(Input::Opened(run));
+    for _ in 0..8 {
+        rig.later(5);
+        rig.handle(Input::Received(run, br#"{"module":"weather"}"#));
+    }
+    rig.later(5);
+    let outputs = rig.handle(Input::Tick);
+    let [Output::Close(_), Output::Report(Report::Refused { because, .. })] = &outputs[..] else {
+        panic!("{outputs:?}")
+    };
+    assert!(because.contains("understood was received for 45 s"), "{because}");
+}
+
+/// Without modules there is no answer to a heartbeat: then pings tell that the connection lives.
+#[test]
+fn pings_keep_a_connection_that_answers_no_heartbeats_and_no_other() {
+    let mut rig = Rig::new();
+    rig.outputs();
+    let run = rig.subscription.run;
+    rig.handle(Input::Opened(run));
+    rig.later(20);
+    assert_eq!(rig.handle(Input::Pinged(run)), [Output::Report(Report::Connected)]);
+    for _ in 0..10 {
+        rig.later(30);
+        assert_eq!(rig.handle(Input::Pinged(run)), [Output::Send(run, HEARTBEAT)]);
+    }
+    assert!(rig.subscription.is_up());
+
+    let mut rig = Rig::new();
+    rig.outputs();
+    rig.up();
+    let run = rig.subscription.run;
+    rig.handle(Input::Received(run, BEAT));
+    for _ in 0..2 {
+        rig.later(20);
+        rig.handle(Input::Pinged(run));
+    }
+    rig.later(6);
+    let outputs = rig.handle(Input::Pinged(run));
+    assert!(outputs.contains(&Output::Close(run)), "heartbeats are not answered any more: {outputs:?}");
+}

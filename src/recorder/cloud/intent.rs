@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// How long it is remembered what was imported; the bucket remembers it for longer.
@@ -41,15 +42,29 @@ pub(super) struct Intent {
     pub(super) ordinal: Option<u32>,
     /// The event.
     pub(super) event: Box<RawValue>,
+    /// The same, read: once, since every file asks for it and there may be thousands.
+    #[serde(skip)]
+    read: OnceLock<Option<Box<CloudRecording>>>,
 }
 
 impl Intent {
+    pub(super) fn new(
+        received_ms: i64,
+        told_ms: i64,
+        files: Vec<String>,
+        ordinal: Option<u32>,
+        event: Box<RawValue>,
+    ) -> Self {
+        Self { received_ms, told_ms, files, ordinal, event, read: OnceLock::new() }
+    }
+
     /// What the event says.
-    pub(super) fn recording(&self) -> Option<CloudRecording> {
-        match Event::parse(self.event.get().as_bytes(), self.told_ms) {
-            Ok(Event::Cloud(recording)) => Some(*recording),
+    pub(super) fn recording(&self) -> Option<&CloudRecording> {
+        let read = || match Event::parse(self.event.get().as_bytes(), self.told_ms) {
+            Ok(Event::Cloud(recording)) => Some(recording),
             _ => None,
-        }
+        };
+        self.read.get_or_init(read).as_deref()
     }
 }
 
@@ -141,9 +156,9 @@ impl Folder {
         self.0.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// Where a file is, by its name in the bucket.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.0.join("out").join(name)
+    /// Where a file is, by Zoom's id of it: the rest of what an event says of it may be otherwise in the next.
+    pub(super) fn file(&self, id: &str) -> PathBuf {
+        self.0.join("out").join(hex::encode(&Sha256::digest(id.as_bytes())[..16]))
     }
 
     /// Keeps an intent, durably.
@@ -184,13 +199,8 @@ mod tests {
 
     fn intent(files: &[&str]) -> Intent {
         let body = include_str!("../../../fixtures/webhook/recording-completed.json");
-        Intent {
-            received_ms: 1,
-            told_ms: 1,
-            files: files.iter().map(|id| (*id).to_owned()).collect(),
-            ordinal: None,
-            event: RawValue::from_string(body.trim().to_owned()).unwrap(),
-        }
+        let event = RawValue::from_string(body.trim().to_owned()).unwrap();
+        Intent::new(1, 1, files.iter().map(|id| (*id).to_owned()).collect(), None, event)
     }
 
     #[test]
@@ -199,12 +209,12 @@ mod tests {
         let imports = Imports::new(tmp.path());
         assert!(imports.left().unwrap().is_empty());
         let first = intent(&["a", "b"]);
-        let stream_id = stream_id(&first.recording().unwrap());
+        let stream_id = stream_id(first.recording().unwrap());
         let folder = imports.folder(&stream_id, &first.files);
         assert_eq!(folder, imports.folder(&stream_id, &["b".into(), "a".into()]));
         folder.keep(&first).unwrap();
         fs::create_dir_all(folder.file("x").parent().unwrap()).unwrap();
-        fs::write(folder.file("x.part"), "half").unwrap();
+        fs::write(folder.file("x").with_extension("part"), "half").unwrap();
         let over = imports.folder(&stream_id, &["c".into()]);
         over.keep(&intent(&["c"])).unwrap();
         let done = |at_ms| Done { stream_id: stream_id.clone(), ordinal: 2, files: vec!["c".into()], at_ms };
@@ -231,6 +241,6 @@ mod tests {
         found.sort();
         assert_eq!(found, [r#"done ["c"]"#, r#"unfinished ["a", "b"]"#, r#"unfinished ["e"]"#]);
         assert_eq!(fs::read_dir(tmp.path().join(".cloud")).unwrap().count(), 3);
-        assert!(folder.file("x.part").exists());
+        assert!(folder.file("x").with_extension("part").exists());
     }
 }

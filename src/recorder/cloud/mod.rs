@@ -111,16 +111,17 @@ impl Recorder {
                         );
                         continue;
                     };
-                    let known = known.entry(stream_id(&recording)).or_default();
+                    let stream_id = stream_id(recording);
+                    let known = known.entry(stream_id.clone()).or_default();
                     known.files.extend(intent.files.iter().cloned());
                     known.ordinals.extend(intent.ordinal);
-                    unfinished.push((folder, intent, recording));
+                    unfinished.push((folder, intent, stream_id));
                 }
             }
         }
-        for (folder, intent, recording) in unfinished {
+        for (folder, intent, stream_id) in unfinished {
             tracing::info!(import = folder.name(), "going on with the import of a cloud recording");
-            let known = known.entry(stream_id(&recording)).or_default();
+            let known = known.entry(stream_id).or_default();
             self.spawn_import(known, folder, intent, patience);
         }
         Ok(())
@@ -137,20 +138,13 @@ impl Recorder {
         let known = all.entry(stream_id.clone()).or_default();
         self.tell_live(known, &recording, delivery).await?;
         let new = recording.files.iter().map(|file| file.id.clone()).filter(|id| !known.files.contains(id));
-        let mut seen = HashSet::new();
-        let new: Vec<String> = new.filter(|id| seen.insert(id.clone())).collect();
+        let new: Vec<String> = new.collect();
         if new.is_empty() {
             tracing::info!(files = recording.files.len(), "a cloud recording was told of again; nothing of it is new");
             return Ok(());
         }
         let folder = cloud.imports.folder(&stream_id, &new);
-        let intent = Intent {
-            received_ms: delivery.received_ms,
-            told_ms: delivery.received_ms,
-            files: new.clone(),
-            ordinal: None,
-            event: raw(delivery)?,
-        };
+        let intent = Intent::new(delivery.received_ms, delivery.received_ms, new.clone(), None, raw(delivery)?);
         let intent = keep(&folder, intent).await?;
         known.files.extend(new);
         tracing::info!(
@@ -171,14 +165,14 @@ impl Recorder {
         delivery: &Delivery,
     ) -> Result<(), NotTaken> {
         known.live.retain(|_, news| !news.is_closed());
+        let told: HashSet<&str> = recording.files.iter().map(|file| file.id.as_str()).collect();
         for (folder, news) in &known.live {
             let now = Arc::clone(&news.borrow());
-            if !now.files.iter().all(|id| recording.files.iter().any(|file| file.id == *id)) {
+            if !now.files.iter().all(|id| told.contains(id.as_str())) {
                 continue;
             }
             let Intent { received_ms, ordinal, .. } = *now;
-            let told_ms = delivery.received_ms;
-            let intent = Intent { received_ms, told_ms, ordinal, files: now.files.clone(), event: raw(delivery)? };
+            let intent = Intent::new(received_ms, delivery.received_ms, now.files.clone(), ordinal, raw(delivery)?);
             news.send_replace(Arc::new(keep(folder, intent).await?));
         }
         Ok(())

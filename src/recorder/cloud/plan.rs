@@ -9,7 +9,7 @@ use crate::output::template::FolderParts;
 use crate::output::{self, Template};
 use crate::protocol::cloud::{CloudFile, CloudRecording};
 use crate::store::uploader::{PlannedFile, PublishPlan};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The folder in the bucket of the `ordinal`-th import of a recording.
 pub(super) fn folder(template: &Template, recording: &CloudRecording, ordinal: u32) -> output::Folder {
@@ -47,10 +47,13 @@ pub(super) fn plan(
     missing: &HashMap<String, String>,
     doubts: Vec<String>,
 ) -> PublishPlan {
-    let wanted = || recording.files.iter().filter(|file| intent.files.contains(&file.id));
-    let files = wanted().filter(|file| !missing.contains_key(&file.id)).map(|file| {
-        let object = object(file);
-        PlannedFile { path: spool.file(&object.name()), object, duration_ms: None, codec: None }
+    let ids: HashSet<&String> = intent.files.iter().collect();
+    let wanted = || recording.files.iter().filter(|file| ids.contains(&file.id));
+    let files = wanted().filter(|file| !missing.contains_key(&file.id)).map(|file| PlannedFile {
+        path: spool.file(&file.id),
+        object: object(file),
+        duration_ms: None,
+        codec: None,
     });
     let listed = wanted().map(|file| manifest::CloudFile {
         id: file.id.clone(),

@@ -5,7 +5,7 @@ use super::super::files::Error as SpoolError;
 use super::intent::{Done, Folder, Intent, stream_id};
 use super::{Cloud, keep, plan};
 use crate::clock;
-use crate::cloud::{Failure, Part};
+use crate::cloud::{Expected, Failure, Part};
 use crate::config::Secret;
 use crate::output::Object;
 use crate::output::manifest::{Manifest, Source};
@@ -32,6 +32,10 @@ const LONGEST: Duration = Duration::from_secs(600);
 const BUCKET_WITHIN: Duration = Duration::from_secs(10);
 /// How long a download token is good.
 const TOKEN_LIFE_MS: i64 = 24 * 3600 * 1000;
+/// An import leaves so many times [`SPOOL_MIN_FREE`] to streams, which are not taken below once that.
+///
+/// [`SPOOL_MIN_FREE`]: crate::config::Config::spool_min_free
+const LEFT_TO_STREAMS: u64 = 2;
 /// A file that has another size than Zoom said is fetched so often before it is taken as it is.
 const SIZE_TRIES: u32 = 3;
 
@@ -82,10 +86,11 @@ impl Import<'_> {
         }
         let Some(ordinal) = self.settle().await else { return };
         // It may have been told again meanwhile; what it says besides addresses is the same.
-        let (intent, Some(recording)) = (self.intent(), self.recording()) else { return };
-        let doubts = self.doubts(&recording, &intent, &missing).await;
+        let intent = self.intent();
+        let Some(recording) = intent.recording() else { return };
+        let doubts = self.doubts(recording, &intent, &missing).await;
         let template = &self.shared.settings.render.key_template;
-        let plan = plan::plan(template, &self.folder, &intent, &recording, ordinal, &missing, doubts);
+        let plan = plan::plan(template, &self.folder, &intent, recording, ordinal, &missing, doubts);
         match self.shared.uploader.publish(&plan, &|_| {}, &self.shared.cancel).await {
             Ok(published) => tracing::info!(
                 folder = self.shared.uploader.store().locate(plan.folder.as_str()),
@@ -108,7 +113,7 @@ impl Import<'_> {
                 return;
             }
         }
-        self.finish(&recording, ordinal, &intent, &missing).await;
+        self.finish(recording, ordinal, &intent, &missing).await;
     }
 
     fn cloud(&self) -> &Cloud {
@@ -119,10 +124,6 @@ impl Import<'_> {
         Arc::clone(&self.receiver.borrow())
     }
 
-    fn recording(&self) -> Option<CloudRecording> {
-        self.intent().recording()
-    }
-
     /// Settles which folder of the bucket it goes to, and notes that in the spool; leaves out what the bucket has already. Nothing
     /// if that is all of it. Cancel safe, and done at once if it was done before.
     async fn settle(&self) -> Option<u32> {
@@ -131,12 +132,12 @@ impl Import<'_> {
             return intent.ordinal;
         }
         let recording = intent.recording()?;
-        let stream_id = stream_id(&recording);
+        let stream_id = stream_id(recording);
         let _settling = self.cloud().settling.lock().await;
         let mut there = HashSet::new();
         let mut ordinal = 1;
         loop {
-            let manifest = self.manifest(&recording, ordinal).await;
+            let manifest = self.manifest(recording, ordinal).await;
             let reserved = {
                 let known = self.cloud().known.lock().await;
                 known.get(&stream_id).is_some_and(|known| known.ordinals.contains(&ordinal))
@@ -150,24 +151,23 @@ impl Import<'_> {
         }
         let mut known = self.cloud().known.lock().await;
         let known = known.entry(stream_id).or_default();
-        let intent = self.intent();
-        let files: Vec<String> = intent.files.iter().filter(|id| !there.contains(*id)).cloned().collect();
+        let newest = self.intent();
+        let files: Vec<String> = newest.files.iter().filter(|id| !there.contains(*id)).cloned().collect();
         if files.is_empty() {
             tracing::info!("the bucket has this cloud recording already");
             known.live.remove(&self.folder);
             let done = Done {
-                stream_id: super::stream_id(&recording),
+                stream_id: super::stream_id(recording),
                 ordinal: 0,
-                files: intent.files.clone(),
+                files: newest.files.clone(),
                 at_ms: clock::unix_ms(),
             };
             self.mark(done).await;
             self.tidy(Folder::clear).await;
             return None;
         }
-        let event = intent.event.clone();
-        let Intent { received_ms, told_ms, .. } = *intent;
-        let settled = Intent { received_ms, told_ms, files, ordinal: Some(ordinal), event };
+        let Intent { received_ms, told_ms, ref event, .. } = *newest;
+        let settled = Intent::new(received_ms, told_ms, files, Some(ordinal), event.clone());
         match keep(&self.folder, settled).await {
             Ok(settled) => {
                 known.ordinals.insert(ordinal);
@@ -201,43 +201,34 @@ impl Import<'_> {
     /// Fetches a file, however often it takes.
     async fn fetch(&self, id: &str) -> Result<(), Lost> {
         let mut news = self.receiver.clone();
-        let mut token = Token::default();
-        let mut part = None;
+        let (mut token, mut came) = (Token::default(), None);
         let (mut attempt, mut sizes, mut last) = (0, 0, String::new());
         loop {
             let intent = Arc::clone(&news.borrow_and_update());
             let recording = intent.recording();
-            let file = recording.as_ref().and_then(|recording| recording.files.iter().find(|file| file.id == id));
-            let (Some(recording), Some(file)) = (&recording, file) else {
+            let file = recording.and_then(|recording| recording.files.iter().find(|file| file.id == id));
+            let (Some(recording), Some(file)) = (recording, file) else {
                 return Err(Lost::LeftOut("the event does not tell of it any more".to_owned()));
             };
-            let place = self.folder.file(&plan::object(file).name());
-            if tokio::fs::try_exists(&place).await.unwrap_or(false) {
+            if tokio::fs::try_exists(self.folder.file(id)).await.unwrap_or(false) {
                 return Ok(());
             }
-            let failure = match self.attempt(&intent, recording, file, &mut token, &mut part).await {
-                Ok(len) if file.size_bytes.is_none_or(|size| size == len) || sizes + 1 >= SIZE_TRIES => {
-                    let Some(part) = part.take() else { continue };
-                    match Part::finish(part).await {
+            let failure = match self.attempt(&intent, recording, file, &mut token, &mut came).await {
+                Ok(part) if file.size_bytes.is_none_or(|size| size == part.len()) || sizes + 1 >= SIZE_TRIES => {
+                    match part.finish().await {
                         Ok(()) => return Ok(()),
                         Err(failure) => failure,
                     }
                 }
-                Ok(len) => {
+                Ok(mut part) => {
                     sizes += 1;
+                    came = Some(0);
                     let because =
-                        format!("it has {len} bytes, where Zoom said {}", file.size_bytes.unwrap_or_default());
-                    match part.as_mut().map(Part::restart) {
-                        Some(restarted) => restarted.await.err().unwrap_or(Failure::Passing { because, after: None }),
-                        None => continue,
-                    }
+                        format!("it has {} bytes, where Zoom said {}", part.len(), file.size_bytes.unwrap_or_default());
+                    part.restart().await.err().unwrap_or(Failure::Passing { because, after: None })
                 }
                 Err(failure) => failure,
             };
-            if matches!(failure, Failure::Room(_)) {
-                // What the disk has of it, only the disk knows.
-                part = None;
-            }
             if token.is_worth_another(&failure) {
                 continue;
             }
@@ -277,26 +268,30 @@ impl Import<'_> {
         }
     }
 
-    /// One attempt; gives how many bytes the file has.
+    /// One attempt; gives the file once all of it has come. `came` is how much of it is on the disk, if that is known. The file is
+    /// open for no longer: thousands of them may wait for the next attempt.
     async fn attempt(
         &self,
         intent: &Intent,
         recording: &CloudRecording,
         file: &CloudFile,
         token: &mut Token,
-        part: &mut Option<Part>,
-    ) -> Result<u64, Failure> {
+        came: &mut Option<u64>,
+    ) -> Result<Part, Failure> {
         let _permit = self.cloud().downloads.acquire().await.expect("the semaphore is never closed");
         let url = file.url.as_ref().ok_or_else(|| Failure::ForGood("Zoom named no address".to_owned()))?;
-        if part.is_none() {
-            let place = self.folder.file(&plan::object(file).name());
-            *part = Some(Part::open(&place, self.shared.settings.spool_min_free).await?);
-        }
-        let part = part.as_mut().expect("it was opened");
-        part.check_room()?;
-        let secret = token.get(self.cloud(), intent, recording).await?;
-        self.cloud().downloader.fetch(url.expose(), Some(&secret), part).await?;
-        Ok(part.len())
+        let leave = self.shared.settings.spool_min_free.saturating_mul(LEFT_TO_STREAMS);
+        let mut part = Part::open(&self.folder.file(&file.id), leave, *came).await?;
+        let fetched = async {
+            part.check_room(0)?;
+            let secret = token.get(self.cloud(), intent, recording).await?;
+            let expected = Expected { bytes: file.size_bytes, extension: &file.extension };
+            self.cloud().downloader.fetch(url.expose(), Some(&secret), expected, &mut part).await
+        };
+        let fetched = fetched.await;
+        // What the disk has of it when it does not take more, only the disk knows.
+        *came = (!matches!(fetched, Err(Failure::Room(_)))).then(|| part.len());
+        fetched.map(|()| part)
     }
 
     /// What is there, but not of the size that Zoom said.
@@ -307,11 +302,10 @@ impl Import<'_> {
         missing: &HashMap<String, String>,
     ) -> Vec<String> {
         let mut doubts = Vec::new();
-        for file in
-            recording.files.iter().filter(|file| intent.files.contains(&file.id) && !missing.contains_key(&file.id))
-        {
+        let wanted: HashSet<&String> = intent.files.iter().collect();
+        for file in recording.files.iter().filter(|file| wanted.contains(&file.id) && !missing.contains_key(&file.id)) {
             let name = plan::object(file).name();
-            let len = tokio::fs::metadata(self.folder.file(&name)).await.map_or(0, |metadata| metadata.len());
+            let len = tokio::fs::metadata(self.folder.file(&file.id)).await.map_or(0, |metadata| metadata.len());
             if let Some(size) = file.size_bytes.filter(|size| *size != len) {
                 doubts.push(format!("{name} has {len} bytes, where Zoom said {size}."));
             }
