@@ -161,7 +161,7 @@ impl Store {
     pub async fn put_bytes(&self, key: &str, bytes: Bytes, attributes: Attributes<'_>) -> Result<Stored, Error> {
         let path = parse(key)?;
         let size_bytes = bytes.len() as u64;
-        let sha256 = hex::encode(&Sha256::digest(&bytes));
+        let sha256 = hex::encode(Sha256::digest(&bytes));
         self.put_once(key, &path, bytes.into(), attributes).await?;
         self.verify(key, size_bytes, sha256).await
     }
@@ -233,7 +233,7 @@ impl Store {
         Ok(Stored {
             key: head.key,
             size_bytes: head.size_bytes,
-            sha256: hex::encode(&sha256.finalize()),
+            sha256: hex::encode(sha256.finalize()),
             e_tag: head.e_tag,
         })
     }
