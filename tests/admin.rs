@@ -206,9 +206,25 @@ async fn strangers_are_not_let_in() {
     let bearer = format!("Bearer {token}");
     let answer = request(to, "GET /metrics", &[("authorization", &bearer)], b"").await;
     assert!(answer.status == 200 && answer.body.ends_with("# EOF\n"), "{answer:?}");
+    let wrong = Instant::now();
+    assert_eq!(request(to, "GET /metrics", &[("authorization", "Bearer no")], b"").await.status, 401);
+    assert!(wrong.elapsed() >= Duration::from_secs(1), "a wrong one takes its time");
     let body = format!("token={token}");
     let answer = request(to, "POST /login", &[], body.as_bytes()).await;
     assert_eq!(answer.status, 303);
+
+    // What a page is told ends with its session.
+    let cookie =
+        answer.head.split("set-cookie: ").nth(1).and_then(|cookie| cookie.split(';').next()).expect("a cookie");
+    let events =
+        format!("GET /api/events HTTP/1.1\r\nhost: localhost\r\ncookie: {cookie}\r\nconnection: close\r\n\r\n");
+    let events = tokio::spawn(async move { common::http::raw(to, events.as_bytes()).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!events.is_finished());
+    let out = [("cookie", cookie), ("x-requested-with", "x")];
+    assert_eq!(request(to, "POST /logout", &out, b"").await.status, 303);
+    let events = tokio::time::timeout(Duration::from_secs(10), events).await.expect("it ends").expect("no panic");
+    assert!(events.status == 200 && events.body.contains("event:state"), "{events:?}");
     assert!(!recorder.raw_log().contains(token));
 }
 
@@ -264,6 +280,35 @@ async fn an_upload_that_fails_is_told_and_tried_again_when_asked() {
     assert!(metric(&metrics, "recorder_uploads_total{result=\"failed\"}") >= 1.0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rendering_that_fails_is_told_and_tried_again_when_asked() {
+    let mut home = Home::new();
+    let (bin, works) = (home.path("bin"), home.path("works"));
+    std::fs::create_dir(&bin).expect("a directory");
+    let path = std::env::var("PATH").expect("a path");
+    let script = format!("#!/bin/sh\n[ -e {} ] && PATH={path} exec ffmpeg \"$@\"\nexit 1\n", works.display());
+    std::fs::write(bin.join("ffmpeg"), script).expect("a file");
+    std::fs::set_permissions(bin.join("ffmpeg"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("it is ours");
+    home.set("PATH", &format!("{}:{path}", bin.display()));
+    let recorder = home.start().await;
+    let to = admin(&recorder);
+    let playing = play(&recorder, 18);
+    recording(to, "in trouble while it runs", |r| r["state"] == "recording" && r["trouble"].is_object()).await;
+    // It is rendered from when it is 10 s old. The next attempt is far away now, and the end of the stream changes nothing about that.
+    let waits = |r: &Value| r["trouble"]["next"].as_str().is_some_and(|next| next.contains("after 30 s"));
+    recording(to, "waiting", waits).await;
+    playing.await.expect("it is played");
+    let stuck = recording(to, "over", |r| r["state"] == "rendering").await;
+    assert!(waits(&stuck), "{stuck:#}");
+    std::fs::write(&works, b"").expect("a file");
+    let id = stuck["id"].as_str().expect("an id");
+    let began = Instant::now();
+    assert_eq!(told(to, &format!("POST /api/recordings/{id}/retry")).await.status, 202);
+    recorder.published(1).await;
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
 /// Nobody works any more on a recording that was given up.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_had_been_given_up_is_deleted_when_told() {
@@ -301,6 +346,18 @@ async fn without_ffmpeg_it_is_not_ready_and_without_the_bucket_it_is() {
     let state = state(admin(&recorder)).await;
     assert!(state["machine"]["unready"].as_str().is_some_and(|why| why.contains("ffmpeg")), "{state:#}");
     assert_eq!(get(recorder.address(), "/healthz").await.status, 200);
+    drop(recorder);
+
+    let home = Home::new();
+    let recorder = home.start().await;
+    until_ready_says(&recorder, "ready").await;
+    let spool = home.path("spool");
+    std::fs::rename(&spool, home.path("elsewhere")).expect("it can be moved");
+    let unready = get(recorder.address(), "/readyz").await;
+    assert!(unready.status == 503 && unready.body.contains("SPOOL_DIR must be"), "{unready:?}");
+    assert!(unready.body.contains("No such file"), "{unready:?}");
+    std::fs::rename(home.path("elsewhere"), &spool).expect("it can be moved back");
+    assert_eq!(get(recorder.address(), "/readyz").await.status, 200);
     drop(recorder);
 
     let home = Home::with_s3(common::ports::free());
@@ -343,7 +400,8 @@ async fn lost_connections_and_gaps_are_counted() {
     playing.await.expect("no panic").expect("it can be played");
     recorder.published(1).await;
     let metrics = get(to, "/metrics").await.body;
-    assert!(metric(&metrics, "recorder_reconnects_total") >= 1.0);
+    let reconnects = metrics.lines().filter(|line| line.starts_with("recorder_reconnects_total"));
+    assert!(reconnects.map(|line| metric(line, "")).sum::<f64>() >= 1.0, "{metrics}");
     assert!(metric(&metrics, "recorder_gaps_seconds_total{cause=\"connection\"}") > 1.0, "{metrics}");
 }
 

@@ -180,6 +180,15 @@ async fn settings() {
     home.set("STORAGE_URL", "ftp://somewhere");
     let said = check(&home, &[]).await;
     assert_eq!((said.status, said.failed().len()), (64, 5), "{:#?}", said.lines);
+    home.unset("PORT");
+    for name in ["ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET", "ZOOM_SECRET_TOKEN"] {
+        home.set(name, "something");
+    }
+    home.set("STORAGE_URL", "/proc/nowhere");
+    let wrong = check(&home, &[]).await;
+    wrong.has("settings", "failure", &["STORAGE_URL cannot use the directory /proc/nowhere", "No such file"]);
+    let ok = wrong.lines.iter().any(|line| line["check"] == "settings" && line["outcome"] == "ok");
+    assert!(!ok, "{:#?}", wrong.lines);
     said.has("ffmpeg", "ok", &[]);
     let texts: Vec<_> = said.lines.iter().filter_map(|line| line["text"].as_str()).collect();
     assert!(texts.iter().any(|text| text.starts_with("PORT is \"http\"")), "{texts:?}");

@@ -9,7 +9,8 @@ mod remote;
 use base64::Engine;
 use common::{Home, LIMIT, Recorder, meeting, provide_crypto};
 use remote::Remote;
-use rtms_recorder::simulator::{self, Progress, Span};
+use rtms_recorder::protocol::message::Medium;
+use rtms_recorder::simulator::{self, Cut, Progress, Span, Target};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
@@ -19,6 +20,7 @@ fn play(recorder: &Recorder, length_s: u64, with_share: bool) -> JoinHandle<()> 
     settings.speed = 1.0;
     if with_share {
         settings.script.share = vec![Span { start_ms: 2000, end_ms: length_s as i64 * 1000 }];
+        settings.script.cuts = vec![Cut { target: Target::Medium(Medium::Video), at_ms: 3000 }];
     }
     provide_crypto();
     tokio::spawn(async move {
@@ -103,6 +105,12 @@ async fn recordings_are_seen_stopped_played_and_deleted() {
              && /^0:\\d\\d$/.test(card.querySelector('.time').textContent))",
         )
         .await;
+    // However short, a connection that was lost is told.
+    browser
+        .until("[...document.querySelectorAll('#recording .card')].some(card => card.querySelector('.chip.warn'))")
+        .await;
+    let quiet = "[...document.querySelectorAll('#recording .card')].some(card => card.querySelector('.chip.warn') && card.textContent.includes('no gaps'))";
+    assert_eq!(browser.eval(quiet).await, false);
     shoot_all(&mut browser, "live").await;
 
     press(&mut browser, "recording", "Stop").await;
@@ -171,7 +179,8 @@ async fn who_logs_in_sees_what_failed_and_tries_again() {
     shoot_all(&mut browser, "trouble").await;
     std::fs::remove_file(&in_the_way).expect("it is there");
     let section = browser.eval("document.querySelector('.trouble').closest('section').id").await;
-    press(&mut browser, section.as_str().expect("an id"), "Retry").await;
+    assert_eq!(section, "failed", "what waits for its next attempt is no longer being finished");
+    press(&mut browser, "failed", "Retry").await;
     browser.until(&format!("{} === 1", cards("finished"))).await;
     browser.eval("document.getElementById('logout').requestSubmit()").await;
     browser.until("Boolean(document.getElementById('token'))").await;

@@ -24,6 +24,7 @@ const MOST_SESSIONS: usize = 100;
 const WRONG: Duration = Duration::from_secs(1);
 /// How many wrong ones wait for that; who comes after them is told so at once, or they would take all connections.
 const MOST_WRONG: usize = 8;
+const NEEDED: &str = "ADMIN_TOKEN is needed as a bearer token, or log in";
 /// Only a script of our own page, or a program, can send it.
 const ASKED_BY: HeaderName = HeaderName::from_static("x-requested-with");
 
@@ -42,6 +43,7 @@ pub(super) enum Verdict {
     LogIn,
     LogOut,
     AskToLogIn,
+    WrongToken,
     Refused(StatusCode, &'static str),
 }
 
@@ -81,8 +83,9 @@ impl Guard {
         let bearer = self.has_bearer(headers);
         if self.token.is_some() && !bearer && !self.is_logged_in(headers) {
             return match path {
+                _ if bearer_of(headers).is_some() => Verdict::WrongToken,
                 "/" if reads => Verdict::AskToLogIn,
-                _ => Verdict::Refused(StatusCode::UNAUTHORIZED, "ADMIN_TOKEN is needed as a bearer token, or log in"),
+                _ => Verdict::Refused(StatusCode::UNAUTHORIZED, NEEDED),
             };
         }
         if method == Method::POST && path == "/logout" {
@@ -98,13 +101,7 @@ impl Guard {
     pub(super) async fn log_in(&self, headers: &HeaderMap, body: &[u8]) -> Response {
         let given = url::form_urlencoded::parse(body).find(|(name, _)| name == "token").map(|(_, value)| value);
         if !given.is_some_and(|given| self.is_token(given.trim())) {
-            let Ok(_waits) = self.waiting.try_acquire() else {
-                return refusal(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens; try again in a moment");
-            };
-            let _one_at_a_time = self.wrong.lock().await;
-            tokio::time::sleep(WRONG).await;
-            tracing::warn!("somebody tried to log in to the status page with a wrong token");
-            return page::login(true);
+            return self.wrong(page::login(true)).await;
         }
         let session = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
         {
@@ -116,6 +113,22 @@ impl Guard {
             sessions.insert(session.clone(), Instant::now() + SESSION);
         }
         self.go_home(headers, &session, SESSION)
+    }
+
+    /// Answers a wrong bearer token.
+    pub(super) async fn wrong_bearer(&self) -> Response {
+        self.wrong(refusal(StatusCode::UNAUTHORIZED, NEEDED)).await
+    }
+
+    /// Answers a wrong token once it has taken its time.
+    async fn wrong(&self, answer: Response) -> Response {
+        let Ok(_waits) = self.waiting.try_acquire() else {
+            return refusal(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens; try again in a moment");
+        };
+        let _one_at_a_time = self.wrong.lock().await;
+        tokio::time::sleep(WRONG).await;
+        tracing::warn!("somebody came to the status page with a wrong token");
+        answer
     }
 
     pub(super) fn log_out(&self, headers: &HeaderMap) -> Response {
@@ -140,8 +153,7 @@ impl Guard {
     }
 
     fn has_bearer(&self, headers: &HeaderMap) -> bool {
-        let bearer = text(headers, &header::AUTHORIZATION).and_then(|value| value.split_once(' '));
-        bearer.is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && self.is_token(token.trim()))
+        bearer_of(headers).is_some_and(|token| self.is_token(token))
     }
 
     /// Takes as long whatever is wrong.
@@ -168,6 +180,12 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
     values.next().is_none().then_some(value)
+}
+
+/// The token that comes with a request.
+fn bearer_of(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = text(headers, &header::AUTHORIZATION)?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
 fn is_this_machine(host: &str) -> bool {
@@ -202,7 +220,7 @@ mod tests {
     fn status(guard: &Guard, method: &Method, path: &str, pairs: &[(&'static str, &str)]) -> u16 {
         match guard.look(method, path, &headers(pairs)) {
             Verdict::Refused(status, _) => status.as_u16(),
-            Verdict::AskToLogIn => 401,
+            Verdict::AskToLogIn | Verdict::WrongToken => 401,
             _ => 200,
         }
     }
@@ -253,6 +271,9 @@ mod tests {
         let (wrong, right) = tokio::join!(wrong, right);
         assert!(began.elapsed() >= WRONG * MOST_WRONG as u32 - WRONG / 2, "one at a time");
         assert_eq!(right, (303, true), "who knows it does not wait");
+        let began = Instant::now();
+        assert_eq!(guard.wrong_bearer().await.status(), 401);
+        assert!(began.elapsed() >= WRONG, "a bearer token takes as long as the form");
         let count = |status: u16| wrong.iter().filter(|answer| answer.status() == status).count();
         assert_eq!((count(401), count(429)), (MOST_WRONG, 20));
     }

@@ -84,6 +84,7 @@ impl Admin {
             Verdict::LogIn => self.guard.log_in(headers, body).await,
             Verdict::LogOut => self.guard.log_out(headers),
             Verdict::AskToLogIn => page::login(false),
+            Verdict::WrongToken => self.guard.wrong_bearer().await,
             Verdict::Refused(status, why) => refusal(status, why),
         };
         with_safety(answer)
@@ -97,7 +98,7 @@ impl Admin {
             ["openapi.json"] if get => with_type(OPENAPI, "application/json"),
             ["metrics"] if get => self.metrics().await,
             ["api", "state"] if get => with_type(self.states.json().await, "application/json"),
-            ["api", "events"] if get => self.events(),
+            ["api", "events"] if get => self.events(headers),
             ["api", "recordings", id] if get || method == Method::DELETE => match id_of(id) {
                 Some(id) if get => self.recording(&id).await,
                 Some(id) => done(self.recorder.delete(&id).await, &self.states),
@@ -123,12 +124,13 @@ impl Admin {
         with_type(text, crate::telemetry::metrics::CONTENT_TYPE)
     }
 
-    /// What is so, again and again, for as long as somebody listens.
-    fn events(self: &Arc<Self>) -> Response {
+    /// What is so, again and again, for as long as somebody listens who may.
+    fn events(self: &Arc<Self>, headers: &HeaderMap) -> Response {
         let (sender, mut events) = tokio::sync::mpsc::channel(1);
-        let admin = Arc::clone(self);
+        let (admin, headers) = (Arc::clone(self), headers.clone());
         tokio::spawn(async move {
-            loop {
+            // Sessions end, and people log out.
+            while admin.guard.look(&Method::GET, "/api/events", &headers) == Verdict::Welcome {
                 let event = sse::Event::default().event("state").data(admin.states.json().await);
                 if sender.send(Ok::<_, std::convert::Infallible>(event)).await.is_err() {
                     return;

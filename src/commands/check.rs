@@ -45,7 +45,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // A longer limit is no use to this process, but what the recorder will have is to be told.
     raise_open_files();
     let mut report = Report { json: args.json, ..Report::default() };
-    let config = settings(&mut report);
+    let store = Store::open(&config::storage_url(&env), &env).map_err(wrong_storage);
+    let config = settings(&mut report, store.as_ref().err());
     let expected = args.meetings.map(|meetings| Expected { meetings, hours: args.hours.unwrap_or(1.0) });
 
     let ffmpeg = Ffmpeg::new(ffmpeg::Settings::default());
@@ -65,12 +66,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         .user_agent(concat!("rtms-recorder/", env!("CARGO_PKG_VERSION")))
         .build()?;
     let mut clock_of = config.as_ref().map(|config| config.rest.oauth_url.clone());
-    match Store::open(&config::storage_url(&env), &env) {
-        Ok(store) => {
-            bucket::all(&store).await.into_iter().for_each(|finding| report.add(finding));
-            clock_of = store.origin().await.or(clock_of);
-        }
-        Err(err) => report.wrong_setting(wrong_storage(err).to_string()),
+    if let Ok(store) = store {
+        bucket::all(&store).await.into_iter().for_each(|finding| report.add(finding));
+        clock_of = store.origin().await.or(clock_of);
     }
     if let Some(url) = clock_of {
         report.add(clock::against(&http, &url).await);
@@ -114,14 +112,22 @@ fn credentials(config: &Config) -> Vec<RestConfig> {
 }
 
 /// The settings. What can be looked at in spite of mistakes is.
-fn settings(report: &mut Report) -> Option<Config> {
-    match Config::from_env(&env) {
+fn settings(report: &mut Report, storage: Option<&anyhow::Error>) -> Option<Config> {
+    let config = Config::from_env(&env);
+    if let Err(mistakes) = &config {
+        mistakes.each().iter().for_each(|mistake| report.wrong_setting(mistake));
+    }
+    if let Some(err) = storage {
+        report.wrong_setting(&err.to_string());
+    }
+    match config {
         Ok(config) => {
-            report.add(Finding::ok("settings", "all are there and can be used"));
+            if storage.is_none() {
+                report.add(Finding::ok("settings", "all are there and can be used"));
+            }
             Some(config)
         }
-        Err(mistakes) => {
-            mistakes.each().iter().for_each(|mistake| report.wrong_setting(mistake.clone()));
+        Err(_) => {
             // A machine can be looked at before there is an app.
             Config::for_recovery(&env).ok()
         }
@@ -138,7 +144,7 @@ struct Report {
 }
 
 impl Report {
-    fn wrong_setting(&mut self, mistake: String) {
+    fn wrong_setting(&mut self, mistake: &str) {
         self.wrong_settings = true;
         self.add(Finding::failure("settings", mistake, "the README says more under \"Environment\""));
     }

@@ -6,8 +6,10 @@
 //!
 //! - A request's head arrives within [`HEAD_WITHIN`] of its first byte (of the connection, for the first one), and within
 //!   [`MAX_HEAD_BYTES`]; its body within [`BODY_WITHIN`] of the head.
-//! - No more connections than told. When there are as many, the one that has waited longest for a request or the rest of
-//!   one goes, so neither slow nor idle ones keep a webhook out; one whose request is being answered never does.
+//! - No more connections than told. When there are as many, one goes: the one that has waited longest for a request or the
+//!   rest of one, else the one that has taken nothing of its answer for longest, else the one whose answer began first; the last
+//!   two not before [`SENDING_WITHIN`]. So neither slow nor idle ones nor readers that stall keep others out. One
+//!   whose answer is still being made never goes.
 
 mod seats;
 mod watch;
@@ -35,6 +37,8 @@ use tokio_util::task::TaskTracker;
 pub const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// How long its body may take after that. Services may be less patient, and say so.
 pub const BODY_WITHIN: Duration = Duration::from_secs(10);
+/// How long an answer may be on its way, or nothing of it be taken, while nobody else wants the place.
+pub const SENDING_WITHIN: Duration = Duration::from_secs(10);
 /// How large a head may be.
 pub const MAX_HEAD_BYTES: usize = 16 << 10;
 /// How many headers it may have.

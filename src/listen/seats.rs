@@ -1,6 +1,6 @@
 //! Who is connected, what each is waited for, and who has to leave.
 
-use super::{BODY_WITHIN, HEAD_WITHIN, IDLE};
+use super::{BODY_WITHIN, HEAD_WITHIN, IDLE, LOOK, SENDING_WITHIN};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -16,8 +16,15 @@ pub(super) enum Phase {
     Idle(Instant),
     /// The rest of a request.
     Body(Instant),
-    /// Our answer.
+    /// Our answer is made.
     Answer,
+    /// Our answer is sent.
+    Sending {
+        /// Since when.
+        began: Instant,
+        /// When some of it was last taken.
+        taken: Instant,
+    },
 }
 
 /// A connection, as the others see it.
@@ -34,11 +41,21 @@ impl Seat {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Since when it waits for a request or the rest of one.
-    fn waits_since(&self) -> Option<Instant> {
+    /// The lower, the sooner it has to leave for another one; none if it has not to.
+    fn leaves(&self) -> Option<(u8, Instant)> {
+        let is_long = |since: Instant| since.elapsed() >= SENDING_WITHIN;
         match *self.phase() {
-            Phase::Head(since) | Phase::Idle(since) | Phase::Body(since) => Some(since),
-            Phase::Answer => None,
+            Phase::Head(since) | Phase::Idle(since) | Phase::Body(since) => Some((0, since)),
+            Phase::Sending { taken, .. } if is_long(taken) => Some((1, taken)),
+            Phase::Sending { began, .. } if is_long(began) => Some((2, began)),
+            Phase::Sending { .. } | Phase::Answer => None,
+        }
+    }
+
+    /// Some of the answer was taken.
+    pub(super) fn takes(&self) {
+        if let Phase::Sending { taken, .. } = &mut *self.phase() {
+            *taken = Instant::now();
         }
     }
 
@@ -47,7 +64,7 @@ impl Seat {
             Phase::Head(since) => since.elapsed() >= HEAD_WITHIN,
             Phase::Idle(since) => since.elapsed() >= IDLE,
             Phase::Body(since) => since.elapsed() >= BODY_WITHIN,
-            Phase::Answer => false,
+            Phase::Answer | Phase::Sending { .. } => false,
         }
     }
 }
@@ -84,10 +101,11 @@ impl Connections {
         Place { connections: Arc::clone(self), number, seat }
     }
 
-    /// Returns when there is room for one more, for which the one that waits for a request longest has to leave.
+    /// Returns when there is room for one more, for which another one has to leave.
     pub(super) async fn make_room(&self, most: usize) {
         while !self.has_room(most) {
-            self.changed.notified().await;
+            // Who need not leave yet may have to in a while.
+            tokio::time::timeout(LOOK, self.changed.notified()).await.ok();
         }
     }
 
@@ -98,8 +116,8 @@ impl Connections {
         }
         // One that was told to go is gone in a moment.
         if !seats.taken.values().any(|seat| seat.closed.is_cancelled()) {
-            let waiting = seats.taken.values().filter_map(|seat| Some((seat.waits_since()?, seat)));
-            if let Some((_, seat)) = waiting.min_by_key(|(since, _)| *since) {
+            let leaving = seats.taken.values().filter_map(|seat| Some((seat.leaves()?, seat)));
+            if let Some((_, seat)) = leaving.min_by_key(|(order, _)| *order) {
                 seat.closed.cancel();
             }
         }
@@ -132,6 +150,13 @@ impl Busy {
     pub(super) fn new(seat: Arc<Seat>) -> Self {
         *seat.phase() = Phase::Answer;
         Self(seat)
+    }
+
+    /// The answer is there, and goes out.
+    pub(super) fn sends(&self) {
+        let now = Instant::now();
+        *self.0.phase() = Phase::Sending { began: now, taken: now };
+        self.0.changed.notify_one();
     }
 }
 

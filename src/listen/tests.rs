@@ -1,6 +1,7 @@
 use super::*;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -125,4 +126,68 @@ async fn shutting_down_answers_what_is_under_way_and_takes_no_more() {
     gate.add_permits(1);
     assert!(answer(&mut busy).await.ends_with("hello"));
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+/// An answer without an end.
+struct Endless(tokio::time::Interval);
+
+impl Body for Endless {
+    type Data = bytes::Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, Infallible>>> {
+        self.0.poll_tick(cx).map(|_| Some(Ok(http_body::Frame::data(vec![b'x'; 1 << 16].into()))))
+    }
+}
+
+async fn start_endless(most: usize) -> (SocketAddr, oneshot::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let service = hyper::service::service_fn(|_: Request<Arriving>| async {
+        Ok::<_, Infallible>(Response::new(Endless(tokio::time::interval(Duration::from_millis(1)))))
+    });
+    tokio::spawn(serve(listener, most, service, async { drop(stopped.await) }));
+    (address, stop)
+}
+
+async fn reads_on(mut socket: TcpStream) {
+    let mut bytes = vec![0; 1 << 16];
+    while socket.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
+}
+
+#[tokio::test]
+async fn readers_that_stall_make_room_before_those_that_read() {
+    let (address, _stop) = start_endless(3).await;
+    let mut readers = Vec::new();
+    for _ in 0..2 {
+        let mut reader = TcpStream::connect(address).await.unwrap();
+        reader.write_all(REQUEST).await.unwrap();
+        readers.push(tokio::spawn(reads_on(reader)));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut stalled = TcpStream::connect(address).await.unwrap();
+    stalled.write_all(REQUEST).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let began = Instant::now();
+    let mut next = TcpStream::connect(address).await.unwrap();
+    next.write_all(REQUEST).await.unwrap();
+    let mut bytes = [0; 12];
+    let read = tokio::time::timeout(SENDING_WITHIN * 2, next.read_exact(&mut bytes)).await;
+    assert!(read.is_ok_and(|read| read.is_ok()), "nobody made room");
+    assert_eq!(&bytes, b"HTTP/1.1 200");
+    assert!(began.elapsed() >= SENDING_WITHIN - LOOK, "{:?}", began.elapsed());
+    assert!(readers.iter().all(|reader| !reader.is_finished()), "one that reads had to leave");
+
+    // Where all read, the first one leaves.
+    readers.push(tokio::spawn(reads_on(next)));
+    let mut last = TcpStream::connect(address).await.unwrap();
+    last.write_all(REQUEST).await.unwrap();
+    let read = tokio::time::timeout(SENDING_WITHIN * 2, last.read_exact(&mut bytes)).await;
+    assert!(read.is_ok_and(|read| read.is_ok()), "nobody made room");
+    assert!(tokio::time::timeout(SENDING_WITHIN, &mut readers[0]).await.is_ok(), "it did not leave");
+    assert!(!readers[1].is_finished() && !readers[2].is_finished());
 }

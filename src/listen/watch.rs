@@ -63,7 +63,7 @@ impl Drop for Arriving {
     }
 }
 
-/// A body that keeps its connection busy.
+/// The body of an answer, which keeps its connection busy.
 pub(super) struct Held<B> {
     body: Pin<Box<B>>,
     #[allow(dead_code, reason = "it is there to be dropped")]
@@ -72,6 +72,7 @@ pub(super) struct Held<B> {
 
 impl<B> Held<B> {
     pub(super) fn new(body: B, busy: Busy) -> Self {
+        busy.sends();
         Self { body: Box::pin(body), busy }
     }
 }
@@ -93,7 +94,7 @@ impl<B: Body> Body for Held<B> {
     }
 }
 
-/// Notes when a request begins to arrive.
+/// Notes when a request begins to arrive, and when some of an answer is taken.
 pub(super) struct Watched {
     io: TokioIo<TcpStream>,
     seat: Arc<Seat>,
@@ -120,7 +121,11 @@ impl Read for Watched {
 
 impl Write for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        if written.is_ready() {
+            self.seat.takes();
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -140,6 +145,10 @@ impl Write for Watched {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        if written.is_ready() {
+            self.seat.takes();
+        }
+        written
     }
 }

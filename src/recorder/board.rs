@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// What is being done with a recording.
@@ -176,6 +176,8 @@ pub(super) struct Entry {
     pub(super) stop: CancellationToken,
     /// That was for it alone: the recording ends here.
     pub(super) told: AtomicBool,
+    /// A rendering that waits for its next attempt is tried again now.
+    pub(super) again: Notify,
     now: Mutex<Now>,
 }
 
@@ -224,6 +226,7 @@ impl Board {
             seen: watch::Sender::default(),
             stop: drain.child_token(),
             told: AtomicBool::new(false),
+            again: Notify::new(),
             now: Mutex::default(),
         });
         lock(&self.entries).insert(id.clone(), Arc::clone(&entry));
@@ -340,6 +343,14 @@ impl Entry {
         }
     }
 
+    /// Nothing more is captured. If rendering is in trouble, it still is.
+    pub(super) fn is_captured(&self) {
+        let mut now = lock(&self.now);
+        if now.state == Some(Stage::Recording) {
+            (now.state, now.journal) = (Some(Stage::Rendering), None);
+        }
+    }
+
     /// Whether it had been given up; if so, somebody goes on with it now, and nobody else does.
     pub(super) fn go_on(&self) -> bool {
         let mut now = lock(&self.now);
@@ -354,6 +365,10 @@ impl Entry {
         lock(&self.now).state.unwrap_or(Stage::Rendering)
     }
 
+    pub(super) fn is_in_trouble(&self) -> bool {
+        lock(&self.now).trouble.is_some()
+    }
+
     /// It is captured into this journal.
     pub(super) fn captures(&self, journal: &Journal) {
         self.set(Stage::Recording);
@@ -363,6 +378,11 @@ impl Entry {
     /// It is rendered as its journal grows.
     pub(super) fn follows(&self, progress: &watch::Receiver<Progress>) {
         lock(&self.now).progress = Some(progress.clone());
+    }
+
+    /// What was in the way may be gone.
+    pub(super) fn renders_again(&self) {
+        lock(&self.now).trouble = None;
     }
 
     pub(super) fn trouble(&self, why: impl ToString, next: impl ToString) {

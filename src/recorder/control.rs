@@ -7,6 +7,7 @@ use super::spool::Left;
 use super::stream::{Known, State, Stream};
 use super::{Recorder, Unfinished, withdraw};
 use crate::clock;
+use crate::errors::with_sources;
 use crate::events::NotTaken;
 use crate::ids::{RecordingId, StreamId};
 use crate::output::{self, Manifest, Object};
@@ -133,6 +134,7 @@ impl Recorder {
         if self.shared.drain.is_cancelled() {
             return Err("shutting down".into());
         }
+        self.shared.spool.takes().map_err(|err| with_sources(&err))?;
         self.room()?;
         if let Some(Err(why)) = &self.health().ffmpeg {
             return Err(format!("ffmpeg: {why}"));
@@ -189,7 +191,7 @@ impl Recorder {
         Ok(())
     }
 
-    /// Tries again at once what failed: an upload or a deletion that waits for its next attempt, or all that is left to be
+    /// Tries again at once what failed: a rendering, an upload or a deletion that waits for its next attempt, or all that is left to be
     /// done with a recording that had been given up.
     ///
     /// # Errors
@@ -203,6 +205,10 @@ impl Recorder {
         match entry.stage() {
             Stage::Uploading | Stage::Deleting => {
                 self.shared.uploader.try_again();
+                Ok(())
+            }
+            _ if entry.is_in_trouble() => {
+                entry.again.notify_one();
                 Ok(())
             }
             state => Err(Refused::State { state, wanted: WANTED }),

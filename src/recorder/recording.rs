@@ -255,9 +255,7 @@ impl Recording {
                 None if told => metrics().stream_end("OPERATOR"),
                 None => {}
             }
-            if self.entry.stage() == Stage::Recording {
-                self.entry.set(Stage::Rendering);
-            }
+            self.entry.is_captured();
             self.shared.restarts.is_over(&self.started, self.folder.id());
             match summary.ended {
                 Some(_) => self.restart(Some(reason)).await,
@@ -361,7 +359,9 @@ impl Recording {
                     );
                     let next = format!("It is done again from the journal after {} s.", delay.as_secs());
                     self.entry.trouble(format!("Rendering failed: {err:#}"), next);
-                    tokio::time::sleep(delay).await;
+                    // Somebody may not want to wait that long.
+                    tokio::time::timeout(delay, self.entry.again.notified()).await.ok();
+                    self.entry.renders_again();
                 }
             }
         }

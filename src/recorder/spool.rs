@@ -104,6 +104,15 @@ impl Spool {
         Ok((bytes(stat.f_bavail), bytes(stat.f_blocks)))
     }
 
+    /// Whether a folder could be made in it now. Writes nothing.
+    ///
+    /// # Errors
+    /// When it could not: it is read-only, gone, or somebody else's.
+    pub fn takes(&self) -> Result<(), Error> {
+        let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        rustix::fs::access(&self.root, access).map_err(|err| failed("writing to", &self.root)(err.into()))
+    }
+
     /// What earlier runs left. Folders that are no recordings are passed over, forgettable ones are removed.
     ///
     /// # Errors

@@ -97,7 +97,7 @@ impl Metrics {
             Family::new_with_constructor(|| Histogram::new([0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 1.0]));
         let help = "Time of a ping to Zoom's servers there and back, by the region in their names";
         r.register_with_unit("keep_alive", help, Unit::Seconds, keep_alives.clone());
-        Self {
+        let metrics = Self {
             keep_alives,
             packets,
             packet_bytes,
@@ -129,6 +129,24 @@ impl Metrics {
             webhooks: register!("webhooks", "Webhooks by the status that they were answered with"),
             ends: register!("stream_ends", "Streams that ended, by stop reason"),
             registry,
+        };
+        metrics.begin();
+        metrics
+    }
+
+    /// Series that an alert may be on are there from the start: of one that begins with its first event, Prometheus sees no
+    /// increase.
+    fn begin(&self) {
+        let begin = |family: &Counters, label, values: &[&'static str]| {
+            values.iter().for_each(|value| drop(family.get_or_create(&[(label, *value)])));
+        };
+        begin(&self.uploads, "result", &["stored", "failed"]);
+        begin(&self.reconnects, "cause", &["closed", "broken", "silent", "interrupted", "moved"]);
+        for cause in ["not_sent", "paused", "connection", "no_key_frame", "disk"] {
+            drop(self.gaps.get_or_create(&[("cause", cause)]));
+        }
+        for status in ["200", "400", "401", "503"] {
+            drop(self.webhooks.get_or_create(&[("status", status.to_owned())]));
         }
     }
 
@@ -185,6 +203,7 @@ mod tests {
     #[test]
     fn names_and_units_are_those_of_prometheus() {
         let metrics = Metrics::new();
+        assert!(metrics.encode().contains("recorder_uploads_total{result=\"failed\"} 0\n"), "there from the start");
         metrics.packet(Medium::Share, 100);
         metrics.gap("connection", 1500);
         metrics.reconnect("closed");

@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// The lines before the body.
+    pub(crate) head: String,
     pub(crate) body: String,
 }
 
@@ -44,7 +46,8 @@ pub(crate) async fn raw(to: SocketAddr, request: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(&answer);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Answer { status: status.unwrap_or_else(|| panic!("no status: {head}")), body: body.to_owned() }
+    let status = status.unwrap_or_else(|| panic!("no status: {head}"));
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
 }
 
 /// A request with these headers besides the usual ones.

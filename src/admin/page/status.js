@@ -7,7 +7,8 @@ const name = r => plain(r.meeting_id || r.session_key || r.stream_id);
 const kind = r => ({ meeting: "Meeting", webinar: "Webinar", session: "Session" })[r.product] || r.product.replace(/_/g, " ");
 const since = ms => Math.max(0, state.now_ms - ms);
 const chip = (text, bad, title) => el("span", { class: bad ? "chip warn" : "chip", title }, text);
-const section = r => ({ recording: "recording", failed: "failed", published: "finished", deleted: "finished" })[r.state] || "finishing";
+// What waits for its next attempt has failed, too.
+const section = r => ({ recording: "recording", published: "finished", deleted: "finished" })[r.state] || (r.trouble || r.state === "failed" ? "failed" : "finishing");
 const PICTURE_MS = 10000;
 
 /** The parts of a card; those that would flicker or lose their place are made once. */
@@ -63,9 +64,18 @@ function level(r) {
   return el("div", { class: "level" }, meter, silent ? "no sound comes" : `${Math.round(r.level_db)} dB`);
 }
 
+/** The picture that is shown may be old. */
+function seen(r) {
+  const last = Math.max(0, ...list(r.received).filter(m => m.medium === "video" || m.medium === "share").map(m => m.last_ms));
+  return last && since(last) > 15000 ? `last picture ${length(since(last))} ago` : "";
+}
+
+const uploading = ({ upload }) => `Uploading: ${bytes(upload.sent_bytes)} of ${bytes(upload.size_bytes)}`;
+
 function gaps(r) {
   const down = list(r.connections).reduce((sum, c) => sum + c.down_ms + (c.lost && !c.up ? since(c.since_ms) : 0), 0);
-  return down ? `${length(down)} without a connection` : "no gaps";
+  if (down >= 1000) return `${length(down)} without a connection`;
+  return list(r.connections).some(c => c.lost) ? "less than 1 s without a connection" : "no gaps";
 }
 
 const facts = {
@@ -76,24 +86,27 @@ const facts = {
       head(r, el("span", { class: "time" }, clock(since(r.started_ms)))),
       people.length ? el("p", { class: "people", title: people.map(plain).join(", ") }, `${people.length} ${people.length === 1 ? "person" : "people"}: ${people.map(plain).join(", ")}`) : null,
       level(r), connections(r),
-      el("p", { class: "soft" }, [[r.region || r.server, r.round_trip_ms === undefined ? "" : `${Math.round(r.round_trip_ms)} ms away`].filter(Boolean).join(", "), `${bytes(got)} received`, gaps(r)].filter(Boolean).join(" · ")),
+      el("p", { class: "soft" }, [[r.region || r.server, r.round_trip_ms === undefined ? "" : `${Math.round(r.round_trip_ms)} ms away`].filter(Boolean).join(", "), `${bytes(got)} received`, seen(r), gaps(r)].filter(Boolean).join(" · ")),
       r.rendering && r.rendering.behind_ms > 30000 ? el("p", { class: "soft" }, `Rendering is ${length(r.rendering.behind_ms)} behind`) : null,
       trouble(r),
     ];
   },
   finishing(r) {
-    const { upload, rendering } = r;
+    const { rendering } = r;
     let what = "Deleting", bar = el("progress", {});
     if (r.state === "uploading") {
-      what = `Uploading: ${bytes(upload.sent_bytes)} of ${bytes(upload.size_bytes)}`;
-      bar = el("progress", { max: Math.max(1, upload.size_bytes), value: upload.sent_bytes });
+      what = uploading(r);
+      bar = el("progress", { max: Math.max(1, r.upload.size_bytes), value: r.upload.sent_bytes });
     } else if (r.state === "rendering") {
       what = "Making the files";
       if (rendering && rendering.rendered < rendering.closed) bar = el("progress", { max: rendering.closed, value: rendering.rendered });
     }
-    return [head(r, el("span", { class: "soft" }, what)), bar, trouble(r)];
+    return [head(r, el("span", { class: "soft" }, what)), bar];
   },
-  failed: r => [head(r, el("span", { class: "soft" }, day(r.started_ms))), trouble(r)],
+  failed(r) {
+    const what = { rendering: "Making the files", deleting: "Deleting" }[r.state] || (r.upload ? uploading(r) : "");
+    return [head(r, el("span", { class: "soft" }, [day(r.started_ms), what].filter(Boolean).join(" · "))), trouble(r)];
+  },
   finished(r) {
     const chips = [];
     if (r.state === "deleted") chips.push(chip("deleted", true));
@@ -109,8 +122,8 @@ function actions(r) {
     "All of it goes, here and in the bucket, and does not come back. A manifest stays that says so.", "Delete"));
   switch (r.state) {
     case "recording": return [button("Stop", () => ask(r, "POST", "/stop", `Stop recording ${name(r)}?`,
-      "What there is gets published. Zoom is not told, and the meeting goes on; it is recorded again only if Zoom announces it again.", "Stop")), remove];
-    case "rendering": return [remove];
+      "What there is gets published. Zoom is not told, and the meeting goes on; it is recorded again only if Zoom announces it again.", "Stop")), ...r.trouble ? [retry(r, button)] : [], remove];
+    case "rendering":
     case "uploading": return r.trouble ? [retry(r, button), remove] : [remove];
     case "failed": return [retry(r, button), remove];
     case "deleting": return r.trouble ? [retry(r, button)] : [];
@@ -123,6 +136,16 @@ function retry(r, button) {
   return button("Retry", () => ask(r, "POST", "/retry", `Try ${name(r)} again now?`, "What is in the bucket already is not sent again.", "Retry"));
 }
 
+/** What the recorder answers; that it does not is an answer, too. */
+async function told(url, how) {
+  try {
+    const answer = await fetch(url, how);
+    return { ok: answer.ok, said: await answer.json() };
+  } catch {
+    return { ok: false, said: { error: "the recorder does not answer" } };
+  }
+}
+
 /** Opens a finished recording, or closes it. */
 async function toggle(r) {
   const made = cards.get(r.id), there = open.get(r.id);
@@ -131,7 +154,7 @@ async function toggle(r) {
   open.set(r.id, place);
   made.root.append(place);
   show();
-  const answer = await fetch(`/api/recordings/${r.id}`), found = await answer.json();
+  const answer = await told(`/api/recordings/${r.id}`), found = answer.said;
   if (!answer.ok) { place.replaceChildren(el("div", { class: "trouble" }, found.error)); return; }
   const files = list(found.files), of = wanted => files.find(file => file.name === wanted);
   const main = of("recording.mp4") || of("audio.m4a"), poster = of("poster.jpg");
@@ -153,8 +176,8 @@ function ask(r, method, what, question, consequence, yes) {
   dialog.returnValue = "no";
   dialog.onclose = async () => {
     if (dialog.returnValue !== "yes") return;
-    const answer = await fetch(`/api/recordings/${r.id}${what}`, { method, headers: { "X-Requested-With": "page" } });
-    if (!answer.ok) notice((await answer.json()).error);
+    const answer = await told(`/api/recordings/${r.id}${what}`, { method, headers: { "X-Requested-With": "page" } });
+    if (!answer.ok) notice(`${name(r)}: ${answer.said.error}`);
   };
   dialog.showModal();
 }
