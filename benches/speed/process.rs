@@ -18,6 +18,9 @@ pub(crate) struct Sample {
     pub(crate) pss: u64,
     /// Of the process itself.
     pub(crate) own_pss: u64,
+    /// What of that is memory of its own: its heap and stacks, in memory or swapped out. The rest are pages of its executable, which the
+    /// system drops and reads again as it likes.
+    pub(crate) own_anon: u64,
     /// Open files of the process itself.
     pub(crate) fds: usize,
     pub(crate) children: usize,
@@ -27,10 +30,12 @@ impl Sample {
     pub(crate) fn of(pid: u32) -> Self {
         let children = children(pid);
         let own_pss = pss(pid);
+        let own_anon = memory(pid, "Pss_Anon:") + memory(pid, "SwapPss:");
         Self {
             at_s: 0.0,
             pss: own_pss + children.iter().map(|&child| pss(child)).sum::<u64>(),
             own_pss,
+            own_anon,
             fds: fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count),
             children: children.len(),
         }
@@ -101,9 +106,12 @@ fn stat(pid: &str, from: usize, count: usize) -> f64 {
 }
 
 fn pss(pid: u32) -> u64 {
+    memory(pid, "Pss:")
+}
+
+fn memory(pid: u32, line: &str) -> u64 {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let kib =
-        rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let kib = rollup.lines().find_map(|of| of.strip_prefix(line)?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }
 
