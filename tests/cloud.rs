@@ -43,9 +43,15 @@ impl Zoom {
     }
 }
 
-async fn imported(recorder: &Recorder, count: usize) {
+async fn imported(home: &Home, recorder: &Recorder, count: usize) {
     recorder.wait_for_many("published a cloud recording", count).await;
-    until("the spool is tidied", || !recorder.logged("published a cloud recording").is_empty()).await;
+    until("nothing but marks is left of it", || {
+        let files = home.spool_files();
+        let marks = files.iter().filter(|file| file.starts_with(".cloud/") && file.ends_with("/done.json")).count();
+        let left = files.iter().filter(|file| file.starts_with(".cloud/")).count();
+        marks >= 1 && marks == left
+    })
+    .await;
 }
 
 fn source(recording: &Recording) -> &CloudSource {
@@ -78,7 +84,7 @@ async fn a_cloud_recording_is_imported_beside_the_stream() {
     let recorder = home.start().await;
     let summary = play(zoom.recording(&recorder, |cloud| cloud.alone = false)).await;
     recorder.published(1).await;
-    imported(&recorder, 1).await;
+    imported(&home, &recorder, 1).await;
     let (status, _) = recorder.terminate().await;
     assert_eq!(status, Some(0));
     // The list of all recordings is no object of either.
@@ -132,7 +138,7 @@ async fn however_often_it_is_told_of_it_is_imported_once() {
         })
     };
     let summary = play(again(&recorder, 2)).await;
-    imported(&recorder, 1).await;
+    imported(&home, &recorder, 1).await;
     for file in ["video", "sound", "chat"] {
         assert_eq!(served(&summary, file).len(), 1, "{:?}", summary.downloads);
     }
@@ -169,7 +175,7 @@ async fn a_transcript_that_comes_later_is_a_recording_of_its_own() {
     let recorder = home.start().await;
     let change = |cloud: &mut Cloud| cloud.transcript_after = Some(Duration::from_millis(100));
     play(zoom.recording(&recorder, change)).await;
-    imported(&recorder, 2).await;
+    imported(&home, &recorder, 2).await;
     let mut recordings = home.bucket().recordings().await;
     recordings.sort_by_key(|recording| recording.manifest.recording_id.ordinal());
     let [first, second] = &recordings[..] else { panic!("two recordings") };
@@ -189,7 +195,7 @@ async fn broken_downloads_go_on_where_they_broke_off() {
         cloud.cuts = vec![MIB, 0, MIB / 2];
     }))
     .await;
-    imported(&recorder, 1).await;
+    imported(&home, &recorder, 1).await;
     check_video(&home.bucket().recording().await, 3 * MIB + 17);
     let tries: Vec<_> = served(&summary, "video").iter().map(|download| (download.status, download.from)).collect();
     // What was sent before it broke may have been lost on the way, but no more.
@@ -213,15 +219,11 @@ async fn a_kill_costs_only_the_last_bytes() {
     let recorder = home.start().await;
     recorder.wait_for("going on with the import of a cloud recording").await;
     let summary = playing.await.expect("it plays");
-    imported(&recorder, 1).await;
+    imported(&home, &recorder, 1).await;
     check_video(&home.bucket().recording().await, 16 * MIB);
     let tries = served(&summary, "video");
     assert_eq!(tries.len(), 2, "{tries:?}");
     assert!(tries[1].status == 206 && tries[1].from >= 4 * MIB, "{tries:?}");
-    until("nothing but marks is left", || {
-        home.spool_files().iter().filter(|file| file.starts_with(".cloud/")).all(|file| file.ends_with("done.json"))
-    })
-    .await;
 }
 
 /// The bucket is away, and the process killed; the files are not fetched again.
@@ -239,7 +241,7 @@ async fn what_was_fetched_waits_for_the_bucket() {
     recorder.kill();
     let server = common::s3::S3Server::start_at(address).await;
     let recorder = home.start().await;
-    imported(&recorder, 1).await;
+    imported(&home, &recorder, 1).await;
     check_video(&home.bucket().recording().await, MIB);
     assert_eq!(served(&summary, "video").len(), 1);
     assert!(server.written().last().is_some_and(|key| key.ends_with("/manifest.json")), "the manifest is last");
@@ -255,7 +257,7 @@ async fn an_expired_token_is_renewed_by_oauth() {
         }
         let recorder = home.start().await;
         let summary = play(zoom.recording(&recorder, |cloud| cloud.token_life = Duration::ZERO)).await;
-        imported(&recorder, 1).await;
+        imported(&home, &recorder, 1).await;
         check_video(&home.bucket().recording().await, MIB);
         assert_eq!(summary.downloads.iter().filter(|download| download.status == 401).count(), 3);
         let tokens = summary.rest.iter().filter(|call| call.call.starts_with("token") && call.status == 200).count();
@@ -271,7 +273,7 @@ async fn redirects_are_followed_and_the_token_stays_with_zoom() {
     let home = zoom.home();
     let recorder = home.start().await;
     let summary = play(zoom.recording(&recorder, |cloud| cloud.redirect = Some("/".to_owned()))).await;
-    imported(&recorder, 1).await;
+    imported(&home, &recorder, 1).await;
     let at_last = served(&summary, "video");
     assert!(at_last.len() == 1 && at_last[0].redirected && at_last[0].token, "{at_last:?}");
 
@@ -289,7 +291,7 @@ async fn redirects_are_followed_and_the_token_stays_with_zoom() {
         cloud.cuts = vec![MIB];
     }))
     .await;
-    imported(&recorder, 1).await;
+    imported(&home, &recorder, 1).await;
     check_video(&home.bucket().recording().await, 2 * MIB);
     let asked: Vec<_> = summary.downloads.iter().filter(|download| download.file == "video").collect();
     assert!(asked.iter().all(|download| download.token != download.redirected), "{asked:?}");
@@ -320,7 +322,7 @@ async fn nothing_is_fetched_from_hosts_that_are_not_zooms() {
         "uuid": "u/==", "id": 1, "start_time": "2026-08-01T10:00:00Z", "recording_files": files}}});
     let answer = common::http::signed(recorder.address(), body.to_string().as_bytes()).await;
     assert_eq!(answer.status, 200);
-    imported(&recorder, 1).await;
+    imported(&home, &recorder, 1).await;
     let connected = tokio::time::timeout(Duration::from_millis(300), listener.accept()).await;
     assert!(connected.is_err(), "it has connected");
     let recording = home.bucket().recording().await;
@@ -373,7 +375,7 @@ async fn the_event_socket_tells_of_cloud_recordings_too() {
     settings.listen = sockets;
     settings.events = Some(Events::new("subscription"));
     let summary = play(settings).await;
-    imported(&recorder, 1).await;
+    imported(&home, &recorder, 1).await;
     check_video(&home.bucket().recording().await, MIB);
     assert_eq!(served(&summary, "video").len(), 1);
 }

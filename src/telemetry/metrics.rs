@@ -3,6 +3,7 @@
 //! Counters belong to the process, as logs do: a stage counts where a thing happens. Gauges are set by whoever serves
 //! [`Metrics::encode`], just before. No label holds an id; all have few values.
 
+use crate::protocol::link::Cause;
 use crate::protocol::message::Medium;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -141,7 +142,7 @@ impl Metrics {
             values.iter().for_each(|value| drop(family.get_or_create(&[(label, *value)])));
         };
         begin(&self.uploads, "result", &["stored", "failed"]);
-        begin(&self.reconnects, "cause", &["closed", "broken", "silent", "interrupted", "moved"]);
+        begin(&self.reconnects, "cause", &Cause::ALL.map(Cause::as_str));
         for cause in ["not_sent", "paused", "connection", "no_key_frame", "disk"] {
             drop(self.gaps.get_or_create(&[("cause", cause)]));
         }

@@ -138,6 +138,10 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Closed, Self::Broken, Self::Silent, Self::Interrupted, Self::Moved, Self::Signaling];
+
     /// A word for it.
     pub fn as_str(self) -> &'static str {
         match self {

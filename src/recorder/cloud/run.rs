@@ -3,7 +3,7 @@
 use super::super::Shared;
 use super::super::files::Error as SpoolError;
 use super::intent::{Done, Folder, Intent, stream_id};
-use super::{Cloud, keep, plan};
+use super::{Cloud, Known, keep, plan};
 use crate::clock;
 use crate::cloud::{Expected, Failure, Part};
 use crate::config::Secret;
@@ -26,6 +26,12 @@ const AGAIN: [Duration; 5] = [
     Duration::from_secs(60),
     Duration::from_secs(300),
 ];
+
+/// How long to wait after so many attempts.
+fn wait(attempts: usize) -> Duration {
+    AGAIN[attempts.min(AGAIN.len() - 1)]
+}
+
 /// No server is waited for longer, whatever it says.
 const LONGEST: Duration = Duration::from_secs(600);
 /// How long the bucket may take to say what it has, before files are fetched that it may have.
@@ -155,14 +161,7 @@ impl Import<'_> {
         let files: Vec<String> = newest.files.iter().filter(|id| !there.contains(*id)).cloned().collect();
         if files.is_empty() {
             tracing::info!("the bucket has this cloud recording already");
-            known.live.remove(&self.folder);
-            let done = Done {
-                stream_id: super::stream_id(recording),
-                ordinal: 0,
-                files: newest.files.clone(),
-                at_ms: clock::unix_ms(),
-            };
-            self.mark(done).await;
+            self.over(known, recording, 0, newest.files.clone()).await;
             self.tidy(Folder::clear).await;
             return None;
         }
@@ -185,17 +184,18 @@ impl Import<'_> {
     async fn manifest(&self, recording: &CloudRecording, ordinal: u32) -> Option<Manifest> {
         let key = plan::folder(&self.shared.settings.render.key_template, recording, ordinal).key(&Object::Manifest);
         let missing = |err: &StoreError| err.is_not_found() || err.cause() == Some(Cause::Denied);
-        for wait in AGAIN.iter().chain(std::iter::repeat(&AGAIN[3])) {
+        let mut attempts = 0;
+        loop {
             match self.shared.uploader.store().get(&key).await {
                 Ok(json) => return Manifest::from_json(&json).ok(),
                 Err(err) if missing(&err) => return None,
                 Err(err) => {
                     tracing::warn!(err = %err, "an import waits for the bucket");
-                    tokio::time::sleep(*wait).await;
+                    tokio::time::sleep(wait(attempts)).await;
+                    attempts += 1;
                 }
             }
         }
-        None
     }
 
     /// Fetches a file, however often it takes.
@@ -248,7 +248,7 @@ impl Import<'_> {
             }
             let delay = match &failure {
                 Failure::Passing { after: Some(after), .. } => (*after).min(LONGEST),
-                _ => AGAIN[attempt.min(AGAIN.len() - 1)],
+                _ => wait(attempt),
             };
             if why != last {
                 tracing::warn!(
@@ -320,19 +320,21 @@ impl Import<'_> {
         intent: &Intent,
         missing: &HashMap<String, String>,
     ) {
-        let stream_id = stream_id(recording);
         let files = intent.files.iter().filter(|id| !missing.contains_key(*id)).cloned().collect();
-        let mut known = self.cloud().known.lock().await;
-        // What was left out is imported if Zoom tells of it again.
-        let this = known.entry(stream_id.clone()).or_default();
-        this.files.retain(|id| !missing.contains_key(id));
-        this.live.remove(&self.folder);
-        self.mark(Done { stream_id, ordinal, files, at_ms: clock::unix_ms() }).await;
-        drop(known);
+        {
+            let mut known = self.cloud().known.lock().await;
+            // What was left out is imported if Zoom tells of it again.
+            let known = known.entry(stream_id(recording)).or_default();
+            known.files.retain(|id| !missing.contains_key(id));
+            self.over(known, recording, ordinal, files).await;
+        }
         self.tidy(Folder::clear).await;
     }
 
-    async fn mark(&self, done: Done) {
+    /// Marks it as over: these files are in that folder of the bucket.
+    async fn over(&self, known: &mut Known, recording: &CloudRecording, ordinal: u32, files: Vec<String>) {
+        known.live.remove(&self.folder);
+        let done = Done { stream_id: stream_id(recording), ordinal, files, at_ms: clock::unix_ms() };
         self.tidy(move |folder| folder.finish(&done)).await;
     }
 
