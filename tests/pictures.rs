@@ -368,6 +368,22 @@ fn a_lost_connection_waits_for_a_key_frame() {
 }
 
 #[test]
+fn pictures_that_the_disk_did_not_take_are_missed_until_the_next_key_frame() {
+    let clip = Clip::get(Look::default());
+    let mut script = Script::connected_to(&["audio", "video"]);
+    let when: Vec<i64> = steady(0, 5200, 25).into_iter().chain(steady(8200, 14_000, 25)).collect();
+    script.pictures("video", &clip, &when);
+    script.not_written(5200, 8100);
+    sound(&mut script, 14_000, &[]);
+    let rendered = script.render(&settings());
+    // The first picture after it is number 130: it and the 19 that follow may refer to what was lost.
+    let gaps: Vec<_> = rendered.manifest.gaps.iter().filter(|gap| gap.track == TrackKey::Camera).collect();
+    let shown: Vec<_> = gaps.iter().map(|gap| (gap.start.0, gap.end.0, gap.cause)).collect();
+    assert_eq!(shown, [(5200, 9000, GapCause::Disk)]);
+    assert!(!rendered.manifest.complete);
+}
+
+#[test]
 fn images_in_place_of_h264() {
     for codec in ["mjpeg", "png"] {
         let clip = Clip::get(Look { codec, flash_every: 10, count: 50, width: 320, height: 180, ..Look::default() });

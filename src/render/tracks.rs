@@ -271,7 +271,8 @@ impl Tracks {
                     self.lost(medium, steps);
                 }
             }
-            Item::Note(Note::Resumed) => {
+            // What follows may refer to pictures that were lost.
+            Item::Note(Note::Resumed | Note::Dropped { .. }) => {
                 for medium in [Medium::Audio, Medium::Video, Medium::Share] {
                     self.lost(medium, steps);
                 }
