@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod help;
 pub(crate) mod index;
 pub(crate) mod link;
+mod memory;
 pub(crate) mod recover;
 pub(crate) mod render;
 pub(crate) mod rtms;
