@@ -38,7 +38,7 @@ pub struct Spool {
 /// What an earlier run left.
 #[derive(Debug)]
 pub enum Left {
-    /// To be finished, joined again, or deleted if [`Folder::is_withdrawn`].
+    /// To be finished, joined again, or deleted if it was withdrawn.
     Unfinished(Folder),
     /// Over.
     Done(Folder, Done),
