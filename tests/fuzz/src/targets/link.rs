@@ -172,7 +172,7 @@ impl Bench {
             4 => {
                 if let Some(run) = self.find(input, Socket::Open) {
                     self.sockets.remove(&run.conn);
-                    self.handle(link::Input::Closed(run, "1006".into()));
+                    self.handle(link::Input::Closed(run, link::Loss::new(link::Cause::Closed, "1006")));
                 }
             }
             5..=9 => {
@@ -235,7 +235,7 @@ impl Bench {
         match input.u8() % 4 {
             0 => self.handle(link::Input::Opened(run)),
             1 => self.handle(link::Input::Failed(run, "old".into())),
-            2 => self.handle(link::Input::Closed(run, "old".into())),
+            2 => self.handle(link::Input::Closed(run, link::Loss::new(link::Cause::Closed, "old"))),
             _ => {
                 let (kind, bytes) = message_of(input, run.conn);
                 self.handle(link::Input::Received(run, kind, &bytes));
