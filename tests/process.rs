@@ -57,22 +57,6 @@ fn a_bucket_that_cannot_be_is_a_wrong_setting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_begins_itself_with_two_arenas_of_memory_unless_told_otherwise() {
-    let mut home = Home::new();
-    let arenas = |recorder: &common::Recorder| {
-        let of = |what: &str| std::fs::read(format!("/proc/{}/{what}", recorder.pid())).expect("it runs");
-        let command = String::from_utf8(of("cmdline")).expect("text");
-        assert!(command.ends_with("rtms-recorder\0serve\0"), "{command:?}");
-        let environ = of("environ");
-        let found = environ.split(|byte| *byte == 0).find_map(|pair| pair.strip_prefix(b"MALLOC_ARENA_MAX="));
-        found.map(<[u8]>::to_vec)
-    };
-    assert_eq!(arenas(&home.start().await).as_deref(), Some(&b"2"[..]));
-    home.set("MALLOC_ARENA_MAX", "3");
-    assert_eq!(arenas(&home.start().await).as_deref(), Some(&b"3"[..]));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_on_the_same_spool_is_refused() {
     let home = Home::new();
     let recorder = home.start().await;

@@ -4,7 +4,6 @@ pub(crate) mod check;
 pub(crate) mod help;
 pub(crate) mod index;
 pub(crate) mod link;
-mod memory;
 pub(crate) mod recover;
 pub(crate) mod render;
 pub(crate) mod rtms;

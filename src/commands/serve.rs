@@ -1,6 +1,5 @@
 //! `serve`: takes webhooks and records until it is told to stop.
 
-use super::memory::with_few_arenas;
 use super::{Parts, Signals, env, leave};
 use anyhow::Context;
 use rtms_recorder::admin;
@@ -20,7 +19,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) async fn run() -> anyhow::Result<ExitCode> {
-    with_few_arenas();
     let parts = Parts::open(Config::from_env(&env))?;
     let config = parts.config.clone();
     let listener = TcpListener::bind(config.listen)
