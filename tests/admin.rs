@@ -3,6 +3,7 @@
 mod common;
 
 use common::http::{Answer, get, metric, request};
+use common::platter::Platter;
 use common::s3::S3Server;
 use common::{Home, LIMIT, Recorder, meeting, play_one, provide_crypto};
 use rtms_recorder::admin::OPENAPI;
@@ -169,6 +170,24 @@ async fn a_recording_that_is_stopped_is_published_and_one_that_is_deleted_is_gon
     let keys = home.bucket().keys().await;
     assert!(keys.len() == 1 && keys[0].ends_with("/manifest.json"), "{keys:?}");
     assert!(home.spool_files().iter().all(|file| file.ends_with("done.json")), "{:?}", home.spool_files());
+    playing.abort();
+}
+
+/// Who asked may not wait for the answer, which is slow if the disk is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_to_be_deleted_is_whoever_goes_away() {
+    let mut home = Home::new();
+    Platter::under(&mut home);
+    home.set("PLATTER_DELAY_MS", "100");
+    let recorder = home.start().await;
+    let to = admin(&recorder);
+    let playing = play(&recorder, 30);
+    let live = recording(to, "recording", |r| r["received"].as_array().is_some_and(|of| of.len() > 2)).await;
+    let id = live["id"].as_str().expect("an id").to_owned();
+    let line = format!("DELETE /api/recordings/{id}");
+    tokio::time::timeout(Duration::from_millis(150), told(to, &line)).await.expect_err("it is not answered yet");
+    recording(to, "deleted", |r| r["state"] == "deleted").await;
+    assert!(recorder.logged("forcing a journal to the disk failed").is_empty(), "{}", recorder.raw_log());
     playing.abort();
 }
 

@@ -105,10 +105,10 @@ impl Recorder {
             }
             Some(live) => {
                 self.shared.settings.warn_of_region(&stream_id, &url);
-                keep_start(newest, delivery).await?;
                 let region = url.region();
-                let moved = live.tell(delivery, Command::Restarted(url)).await?;
+                let moved = live.moves(delivery, url).await?;
                 if moved {
+                    keep_start(newest, delivery).await?;
                     live.since_ts = event_ts;
                     tracing::info!(%stream_id, region, "Zoom moved the stream to another server");
                 }
@@ -158,7 +158,8 @@ impl Recorder {
     ) -> Result<(), NotTaken> {
         let stream = self.stream(stream_id);
         let mut stream = stream.lock().await;
-        if StopReason::new(reason, StopSource::Event).is_withdrawn() {
+        let is_withdrawn = StopReason::new(reason, StopSource::Event).is_withdrawn();
+        if is_withdrawn {
             self.withdraw(stream_id, event_ts, &mut stream).await?;
         }
         let never_announced = stream.ordinal == 0 && stream.until_ts < event_ts;
@@ -168,8 +169,11 @@ impl Recorder {
                 return Ok(());
             }
             Some(live) => {
-                // If the stream has ended by itself meanwhile, there is nothing left to be stopped.
-                live.tell(delivery, Command::Stopped(reason)).await?;
+                // A journal that is to be deleted is not waited for: its disk may be full.
+                if !is_withdrawn {
+                    live.keep(delivery).await?;
+                }
+                live.commands.send(Command::Stopped(reason)).await.ok();
             }
             None if never_announced => {
                 let done = Done {

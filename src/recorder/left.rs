@@ -31,8 +31,8 @@ pub(super) fn read_plan(folder: &Folder) -> Option<PublishPlan> {
 /// How an earlier run left a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JournalState {
-    /// The end of the stream is noted.
-    Ended,
+    /// The end of the stream is noted, with Zoom's reason.
+    Ended(Option<i64>),
     /// Zoom said that it is over, with this reason, and the recorder was killed before it noted the end.
     Stopped(Option<i64>),
     /// Not even the start event is in it, though it is in the spool.
@@ -58,7 +58,7 @@ pub(super) fn state_of(dir: &Path) -> Result<JournalState, journal::Error> {
         for line in read::lines(&bytes, chunk.open).flatten().filter(|line| line.conn == journal::EVENT) {
             let read::Body::Json(json) = line.body else { continue };
             match (serde_json::from_slice(json), Event::parse(json, line.t)) {
-                (Ok(Note::Ended { .. }), _) if n >= last => return Ok(JournalState::Ended),
+                (Ok(Note::Ended { reason, .. }), _) if n >= last => return Ok(JournalState::Ended(reason)),
                 (_, Ok(Event::Started(_))) => (has_events, stopped) = (true, None),
                 (_, Ok(Event::Stopped { stop_reason, .. })) => stopped = Some(stop_reason),
                 _ => {}

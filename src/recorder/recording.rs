@@ -7,12 +7,12 @@ use super::board::{Entry, Stage};
 use super::files::write_durably;
 use super::folder::{Deletion, Done, Folder};
 use super::left::{JournalState, read_plan, state_of};
-use super::stream::Live;
+use super::stream::{Live, State};
 use super::{Published, Shared, Unfinished, withdraw};
 use crate::capture;
 use crate::clock;
 use crate::events::Delivery;
-use crate::journal::{Journal, Note, Progress};
+use crate::journal::{Journal, Note, Progress, read};
 use crate::output::{self, Manifest, StopReason, StopSource};
 use crate::protocol::event::{Event, Started};
 use crate::protocol::link::{EndSource, Ended, Link, Now, Settings as LinkSettings};
@@ -86,7 +86,13 @@ impl Recording {
             Unfinished::End => Err(anyhow::anyhow!("the recorder was told to finish, not to record")),
         };
         let gone = match state {
-            JournalState::Ended => None,
+            // The recorder was killed before it could note that.
+            JournalState::Ended(reason) if StopReason::new(reason, StopSource::Signaling).is_withdrawn() => {
+                self.is_withdrawn(StopSource::Signaling).await;
+                self.spawn(|recording| async move { recording.withdraw().await });
+                return Ok(None);
+            }
+            JournalState::Ended(_) => None,
             JournalState::Stopped(reason) => {
                 let note = Note::Ended { source: EndSource::Event.as_str().to_owned(), reason };
                 self.open_journal(clock::unix_ms(), note.to_json()).await?.close().await?;
@@ -217,19 +223,16 @@ impl Recording {
                 let source = if told { OPERATOR } else { SHUTDOWN };
                 journal.note(clock::unix_ms(), &Note::Ended { source: source.into(), reason: None });
             }
-            let over = summary.ended.is_some() || finish;
-            let safe = if over { journal.close().await } else { journal.sync().await };
-            if let Err(err) = safe {
-                tracing::error!(err = %err, "the end of the journal may not survive a power loss");
-            }
             let reason = StopReason::new(summary.ended.and_then(|ended| ended.reason), StopSource::Signaling);
-            if reason.is_withdrawn() {
-                let folder = self.folder.clone();
-                let withdrawn = blocking(move || folder.withdraw(Deletion::Consent(StopSource::Signaling))).await;
-                if let Err(err) = withdrawn {
-                    tracing::error!(err = %err, "the withdrawal of consent may not survive a power loss");
-                }
-                self.withdrawn.cancel();
+            if reason.is_withdrawn() && !self.withdrawn.is_cancelled() {
+                self.is_withdrawn(StopSource::Signaling).await;
+            }
+            let over = summary.ended.is_some() || finish;
+            let closing = async { if over { journal.close().await } else { journal.sync().await } };
+            match self.withdrawn.run_until_cancelled(closing).await {
+                Some(Ok(())) => {}
+                Some(Err(err)) => tracing::error!(err = %err, "the end of the journal may not survive a power loss"),
+                None => journal.discard(),
             }
             match summary.ended {
                 Some(ended) => tracing::info!(
@@ -243,6 +246,7 @@ impl Recording {
                     unparsed = summary.unparsed,
                     "stream ended"
                 ),
+                None if self.withdrawn.is_cancelled() => tracing::info!("sockets dropped; the recording is deleted"),
                 None if finish => tracing::info!("sockets dropped; the recording ends here"),
                 None => tracing::info!("sockets dropped; the recording goes on at the next start"),
             }
@@ -261,6 +265,15 @@ impl Recording {
         };
         tokio::join!(Box::pin(capture), self.render_and_publish(progress));
         self.withdraw_if_told().await;
+    }
+
+    /// Consent was withdrawn without an event: notes that, so that all of it is deleted whatever dies.
+    async fn is_withdrawn(&self, source: StopSource) {
+        let folder = self.folder.clone();
+        if let Err(err) = blocking(move || folder.withdraw(Deletion::Consent(source))).await {
+            tracing::error!(err = %err, "the withdrawal of consent may not survive a power loss");
+        }
+        self.withdrawn.cancel();
     }
 
     /// Ends early, with everything left in the spool, if the recorder is shut down or consent is withdrawn.
@@ -309,7 +322,7 @@ impl Recording {
         // Finished files may have gone up under another template.
         let folder = read_plan(&self.folder).map_or(folder, |plan| plan.folder);
         let published = Published { folder, manifest: Box::new(manifest) };
-        withdraw::run(&self.shared, &self.folder, &published, self.done(published.clone())).await;
+        withdraw::run(&self.shared, &self.folder, published, self.announced_ts()).await;
     }
 
     /// Where it goes in the bucket, and a manifest without what was recorded.
@@ -323,16 +336,6 @@ impl Recording {
         match newest {
             Some(Event::Started(newest)) => newest.event_ts.max(self.started.event_ts),
             _ => self.started.event_ts,
-        }
-    }
-
-    fn done(&self, published: Published) -> Done {
-        Done {
-            stream_id: self.started.stream.stream_id.clone(),
-            ordinal: self.folder.id().ordinal(),
-            until_ts: self.announced_ts(),
-            published: Some(published),
-            at_ms: clock::unix_ms(),
         }
     }
 
@@ -411,7 +414,7 @@ impl Recording {
         };
         let (_, manifest) = self.bare();
         let over = Published { folder: plan.folder, manifest: Box::new(manifest) };
-        let done = self.done(over.clone());
+        let done = Done::of(self.folder.id(), over.clone(), self.announced_ts());
         for gap in &published.manifest.gaps {
             metrics().gap(gap.cause.as_str(), gap.end.0 - gap.start.0);
         }
@@ -429,6 +432,6 @@ impl Recording {
             }
         }
         self.shared.board.published(self.folder.id(), over.clone(), clock::unix_ms(), Some(&published.manifest));
-        self.shared.note_published(&self.started.stream.stream_id, self.folder.id().ordinal(), over).await;
+        self.shared.note_over(self.folder.id(), &self.started.stream.stream_id, State::Published(over)).await;
     }
 }

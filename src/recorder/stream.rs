@@ -7,8 +7,9 @@ use crate::ids::MeetingId;
 use crate::journal::{EVENT, Journal};
 use crate::output::{Folder, Manifest};
 use crate::protocol::event::Started;
+use crate::protocol::server_urls::ServerUrl;
 use std::time::Instant;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// A stream. Its state is held while an event about it is being made durable.
@@ -41,15 +42,25 @@ impl Live {
         self.identity.0 == started.id_key && self.identity.1 != started.id
     }
 
-    /// Tells the capture of an event, once that is on the disk. Returns whether the capture was still there to be told:
-    /// the stream may end by itself at any moment, and its journal with it.
-    pub(super) async fn tell(&self, delivery: &Delivery, command: Command) -> Result<bool, NotTaken> {
+    /// Tells the capture that Zoom has moved the stream to `url`. Returns whether it goes on there: if it is over meanwhile, a
+    /// start event begins another recording.
+    pub(super) async fn moves(&self, delivery: &Delivery, url: ServerUrl) -> Result<bool, NotTaken> {
+        let (goes_on, answer) = oneshot::channel();
+        if self.commands.send(Command::Restarted(url, goes_on)).await.is_err() || answer.await.is_err() {
+            return Ok(false);
+        }
+        self.keep(delivery).await?;
+        Ok(true)
+    }
+
+    /// Puts an event into the journal, durably. If the stream ends by itself at the same moment, and its journal with it,
+    /// nothing needs the event any more.
+    pub(super) async fn keep(&self, delivery: &Delivery) -> Result<(), NotTaken> {
         self.journal.append(delivery.received_ms, EVENT, &delivery.body);
         match self.journal.sync().await {
-            Ok(()) => Ok(self.commands.send(command).await.is_ok()),
             // A capture lets go of its commands before its journal is closed.
-            Err(_) if self.commands.is_closed() => Ok(false),
-            Err(err) => Err(NotTaken(err.to_string())),
+            Err(err) if !self.commands.is_closed() => Err(NotTaken(err.to_string())),
+            _ => Ok(()),
         }
     }
 }
@@ -118,14 +129,14 @@ impl Stream {
         self.live = live;
     }
 
-    pub(super) fn note_published(&mut self, ordinal: u32, published: Published) {
+    /// A recording is over: published or deleted. What is deleted stays so.
+    pub(super) fn note_over(&mut self, ordinal: u32, state: State) {
         self.touch();
         // It would keep the journal's memory for as long as the stream is remembered.
         self.live.take_if(|live| live.commands.is_closed());
-        for known in self.recordings.iter_mut().filter(|known| known.ordinal == ordinal) {
-            if !matches!(known.state, State::Withdrawn) {
-                known.state = State::Published(published.clone());
-            }
+        let known = self.recordings.iter_mut().find(|known| known.ordinal == ordinal);
+        if let Some(known) = known.filter(|known| !matches!(known.state, State::Withdrawn)) {
+            known.state = state;
         }
     }
 }
@@ -135,6 +146,7 @@ mod tests {
     use super::*;
     use crate::journal::Disk;
     use crate::protocol::event::Event;
+    use crate::protocol::server_urls::AllowedHosts;
     use std::time::Duration;
 
     /// Zoom says that a stream is over on its socket and by an event, at the same time.
@@ -149,8 +161,12 @@ mod tests {
         let delivery = Delivery { event, body: "{}".into(), received_ms: 2, app: None };
         drop(received);
         journal.close().await.expect("a closed journal");
-        let told = tokio::time::timeout(Duration::from_secs(10), live.tell(&delivery, Command::Stopped(None))).await;
-        assert!(!told.expect("an answer").expect("nothing to be sent again"));
+        let wait = Duration::from_secs(10);
+        let kept = tokio::time::timeout(wait, live.keep(&delivery)).await;
+        kept.expect("an answer").expect("nothing to be sent again");
+        let url = AllowedHosts::new(".zoom.us").check("wss://b.zoom.us").expect("an address");
+        let moved = tokio::time::timeout(wait, live.moves(&delivery, url)).await;
+        assert!(!moved.expect("an answer").expect("nothing to be sent again"), "it begins another recording");
     }
 
     #[test]

@@ -88,9 +88,20 @@ struct Pending {
     since_ms: i64,
     waiters: Vec<oneshot::Sender<()>>,
     dropped: Option<Dropped>,
-    ending: bool,
+    phase: Phase,
+}
+
+/// How far a journal is from its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    #[default]
+    Open,
+    /// It ends once all is written.
+    Ending,
     /// It is not written any more: who waits now would wait for ever.
-    ended: bool,
+    Ended,
+    /// The same, and what is not written never will be.
+    Discarded,
 }
 
 struct Dropped {
@@ -223,6 +234,13 @@ impl Journal {
         wait.await.map_err(|_| NotDurable)
     }
 
+    /// Ends it without waiting for a disk: nobody wants what is in it, and its directory may go. Whoever waits for it is told
+    /// that it is not durable.
+    pub fn discard(&self) {
+        *lock(&self.slot.pending) = Pending { phase: Phase::Discarded, ..Pending::default() };
+        self.disk.ring();
+    }
+
     /// Follows the closing of chunks.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.slot.progress.subscribe()
@@ -244,7 +262,7 @@ impl Journal {
 
     fn push(&self, t_ms: i64, conn: &str, message: &[u8], form: Form) {
         let mut pending = lock(&self.slot.pending);
-        if pending.ended {
+        if pending.phase >= Phase::Ended {
             return;
         }
         // Events and notes are few and small, and without them nobody knows what the rest is.
@@ -272,8 +290,10 @@ impl Slot {
     fn wait(&self, ending: bool) -> oneshot::Receiver<()> {
         let (done, wait) = oneshot::channel();
         let mut pending = lock(&self.pending);
-        pending.ending |= ending;
-        if !pending.ended {
+        if ending && pending.phase == Phase::Open {
+            pending.phase = Phase::Ending;
+        }
+        if pending.phase < Phase::Ended {
             pending.waiters.push(done);
         }
         wait

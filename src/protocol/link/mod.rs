@@ -107,11 +107,16 @@ impl Link {
             Input::Failed(run, because) => self.closed(now, run, Loss::new(Cause::Broken, because)),
             Input::Closed(run, loss) => self.closed(now, run, loss),
             Input::Received(run, kind, bytes) => self.received(now, run, kind, bytes),
-            Input::Restarted(url) => {
-                self.url = url;
-                let loss = Loss::new(Cause::Moved, "a newer start event named another server");
-                self.restart_signaling(now, &loss, CloseMedia::Now);
-            }
+            Input::Restarted(url) => match &mut self.ending {
+                // What starts then is another recording of the stream, which is not to wait for this one's sockets.
+                Some((_, until)) => *until = now.instant,
+                None => {
+                    self.url = url;
+                    self.terminating_until = None;
+                    let loss = Loss::new(Cause::Moved, "a newer start event named another server");
+                    self.restart_signaling(now, &loss, CloseMedia::Now);
+                }
+            },
             // Several come for one interruption, and up to 85 min late; what has been mended since is left alone.
             Input::Interrupted(event_ts) if self.signaling_is_settled(now) && event_ts >= self.signaling_up_unix_ms => {
                 let loss = Loss::new(Cause::Interrupted, "rtms_interrupted");
@@ -146,6 +151,11 @@ impl Link {
     /// The address that signaling is, or will be, connected to.
     pub fn url(&self) -> &ServerUrl {
         &self.url
+    }
+
+    /// Whether the stream is over, though its sockets may still deliver.
+    pub fn is_ending(&self) -> bool {
+        self.over || self.ending.is_some()
     }
 
     /// Whether a medium, or signaling, is connected.

@@ -270,6 +270,33 @@ fn failover_drops_everything_and_dials_the_new_server() {
 }
 
 #[test]
+fn a_stream_that_moved_is_not_ended_by_its_old_servers_word() {
+    let mut zoom = Bench::new(&[Medium::Audio], &["meeting_uuid"]);
+    let runs = zoom.all_up();
+    zoom.receive(runs[0], &json!({"msg_type": 8, "state": 3}));
+    let url = AllowedHosts::new(".zoom.us").check("wss://b.zoom.us").unwrap();
+    let signaling = dialled(&zoom.input(Input::Restarted(url)))[0];
+    let media = dialled(&zoom.accept(signaling));
+    zoom.accept(media[0]);
+    while zoom.now < Duration::from_secs(45) {
+        zoom.receive(signaling, &json!({"msg_type": 12, "timestamp": 1}));
+        zoom.receive(media[0], &json!({"msg_type": 12, "timestamp": 1}));
+        assert_eq!(ended(&zoom.wait()), None);
+    }
+}
+
+#[test]
+fn a_start_event_while_a_stream_ends_is_about_another_recording() {
+    let mut zoom = Bench::new(&[Medium::Audio], &["meeting_uuid"]);
+    zoom.all_up();
+    zoom.input(Input::StopEvent(Some(6)));
+    let url = AllowedHosts::new(".zoom.us").check("wss://b.zoom.us").unwrap();
+    let outputs = zoom.input(Input::Restarted(url));
+    assert!(zoom.link.is_ending() && dialled(&outputs).is_empty());
+    assert_eq!(ended(&outputs).and_then(|ended| ended.reason), Some(6), "at once: {outputs:?}");
+}
+
+#[test]
 fn many_attempts_fit_into_zooms_window() {
     let mut zoom = Bench::new(&[Medium::Audio], &["meeting_uuid"]);
     let runs = zoom.all_up();
