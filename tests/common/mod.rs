@@ -162,6 +162,15 @@ impl Home {
         self.command(args).output().expect("the binary runs")
     }
 
+    /// Puts a file where the bucket's folder for the year has to be: until it is removed, no upload succeeds.
+    pub(crate) fn block_bucket(&self) -> PathBuf {
+        let bucket = self.path("bucket");
+        std::fs::create_dir_all(&bucket).expect("a directory");
+        let year = bucket.join(chrono::Utc::now().format("%Y").to_string());
+        std::fs::write(&year, b"in the way").expect("a file");
+        year
+    }
+
     /// Starts `serve` and waits until it takes webhooks.
     pub(crate) async fn start(&self) -> Recorder {
         let mut child =
