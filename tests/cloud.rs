@@ -3,7 +3,7 @@
 mod common;
 
 use common::tls::TlsProxy;
-use common::{Home, Recorder, Recording, meeting, play, ports, provide_crypto, until};
+use common::{ACCOUNT, Home, Recorder, Recording, meeting, play, ports, provide_crypto, until};
 use rtms_recorder::output::manifest::{CloudSource, Source};
 use rtms_recorder::simulator::{Cloud, Download, Events, Rest, Settings, Summary};
 use serde_json::{Value, json};
@@ -249,7 +249,7 @@ async fn what_was_fetched_waits_for_the_bucket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_token_is_renewed_by_oauth() {
-    for account in [None, Some("acSimulator1")] {
+    for account in [None, Some(ACCOUNT)] {
         let zoom = Zoom::new();
         let mut home = zoom.home();
         if let Some(account) = account {

@@ -4,15 +4,13 @@
 mod common;
 
 use common::http::get;
-use common::{CLIENT_ID, Home, LIMIT, Recorder, meeting, play, ports, until};
+use common::{ACCOUNT, CLIENT_ID, Home, LIMIT, Recorder, meeting, play, ports, until};
 use rtms_recorder::simulator::{Events, EventsSummary, Rest, Settings, Summary};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 const SUBSCRIPTION: &str = "subscriptionOfTheTests";
-/// The simulator's account.
-const ACCOUNT: &str = "acSimulator1";
 
 /// Where a simulated Zoom has its REST side and its sockets.
 #[derive(Clone, Copy)]

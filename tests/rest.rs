@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{CLIENT_ID, CLIENT_SECRET, Home, Recorder, meeting, play, ports, provide_crypto};
+use common::{ACCOUNT, CLIENT_ID, CLIENT_SECRET, Home, Recorder, meeting, play, ports, provide_crypto};
 use rtms_recorder::config::RestConfig;
 use rtms_recorder::ids::Product;
 use rtms_recorder::output::Manifest;
@@ -13,9 +13,6 @@ use std::net::SocketAddr;
 use std::process::Output;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-
-/// The simulator's account.
-const ACCOUNT: &str = "acSimulator1";
 
 /// A home whose REST API is at `rest`.
 fn home(rest: SocketAddr) -> Home {

@@ -34,6 +34,8 @@ use tempfile::TempDir;
 pub(crate) const CLIENT_ID: &str = "clientOfTheTests";
 pub(crate) const CLIENT_SECRET: &str = "client-secret-that-no-text-may-show";
 pub(crate) const SECRET_TOKEN: &str = "token-that-no-text-may-show";
+/// The simulator's account.
+pub(crate) const ACCOUNT: &str = "acSimulator1";
 
 /// However slow the machine: nothing in these tests takes longer.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
