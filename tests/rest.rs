@@ -17,8 +17,7 @@ use tokio::task::JoinHandle;
 /// A home whose REST API is at `rest`.
 fn home(rest: SocketAddr) -> Home {
     let mut home = Home::new();
-    home.set("ZOOM_API_URL", &format!("http://{rest}/v2"));
-    home.set("ZOOM_OAUTH_URL", &format!("http://{rest}/oauth/token"));
+    home.set_zoom(rest);
     home
 }
 
@@ -124,18 +123,9 @@ fn wrong_settings_are_named() {
 /// A client like the recorder's.
 fn client(rest: SocketAddr) -> Client {
     provide_crypto();
-    let env = |name: &str| {
-        Some(match name {
-            "ZOOM_CLIENT_ID" => CLIENT_ID.to_owned(),
-            "ZOOM_CLIENT_SECRET" => CLIENT_SECRET.to_owned(),
-            "ZOOM_ALLOWED_HOSTS" => "127.0.0.1".to_owned(),
-            "ZOOM_ACCOUNT_ID" => ACCOUNT.to_owned(),
-            "ZOOM_API_URL" => format!("http://{rest}/v2"),
-            "ZOOM_OAUTH_URL" => format!("http://{rest}/oauth/token"),
-            _ => return None,
-        })
-    };
-    Client::new(RestConfig::from_env(&env, Product::Meeting).expect("settings")).expect("a client")
+    let env = restarting(rest).env();
+    let settings = RestConfig::from_env(&|name: &str| env.get(name).cloned(), Product::Meeting);
+    Client::new(settings.expect("settings")).expect("a client")
 }
 
 #[tokio::test(flavor = "multi_thread")]

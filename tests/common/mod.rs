@@ -87,6 +87,12 @@ impl Home {
         self.env.insert(name.to_owned(), value.to_owned());
     }
 
+    /// Has Zoom's REST API, and where its tokens are, at this address.
+    pub(crate) fn set_zoom(&mut self, rest: SocketAddr) {
+        self.set("ZOOM_API_URL", &format!("http://{rest}/v2"));
+        self.set("ZOOM_OAUTH_URL", &format!("http://{rest}/oauth/token"));
+    }
+
     /// Puts a script before ffmpeg: what it does comes first, and `$REAL` is the real one, which runs in its place at the end.
     pub(crate) fn wrap_ffmpeg(&mut self, script: &str) {
         let bin = self.path("bin");
