@@ -18,6 +18,7 @@ mod cloud;
 mod control;
 mod files;
 mod folder;
+mod left;
 mod recording;
 mod restart;
 pub mod spool;

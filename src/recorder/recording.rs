@@ -6,12 +6,13 @@ use super::blocking::blocking;
 use super::board::{Entry, Stage};
 use super::files::write_durably;
 use super::folder::{Deletion, Done, Folder};
+use super::left::{JournalState, read_plan, state_of};
 use super::stream::Live;
 use super::{Published, Shared, Unfinished, withdraw};
 use crate::capture;
 use crate::clock;
 use crate::events::Delivery;
-use crate::journal::{self, Journal, Note, Progress, read};
+use crate::journal::{Journal, Note, Progress};
 use crate::output::{self, Manifest, StopReason, StopSource};
 use crate::protocol::event::{Event, Started};
 use crate::protocol::link::{EndSource, Ended, Link, Now, Settings as LinkSettings};
@@ -21,7 +22,6 @@ use crate::render::{self, Job};
 use crate::store::uploader::{self, PublishPlan};
 use crate::telemetry::metrics;
 use anyhow::Context;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -36,9 +36,6 @@ const RENDER_AGAIN: [Duration; 4] =
 /// Why a recording ended that was told to.
 const SHUTDOWN: &str = "shutdown";
 const OPERATOR: &str = "operator";
-
-/// After a longer silence than this a stream is not joined again. Zoom gives up after 60 to 65 s; clocks may be adjusted.
-const HELD_BY_ZOOM: Duration = Duration::from_secs(180);
 
 pub(super) struct Recording {
     shared: Arc<Shared>,
@@ -434,68 +431,4 @@ impl Recording {
         self.shared.board.published(self.folder.id(), over.clone(), clock::unix_ms(), Some(&published.manifest));
         self.shared.note_published(&self.started.stream.stream_id, self.folder.id().ordinal(), over).await;
     }
-}
-
-fn read_plan(folder: &Folder) -> Option<PublishPlan> {
-    let bytes = std::fs::read(folder.out().join("plan.json")).ok()?;
-    let mut plan: PublishPlan = serde_json::from_slice(&bytes)
-        .inspect_err(|err| tracing::warn!(err = %err, "plan.json is not readable; rendering again"))
-        .ok()?;
-    // The spool may have been moved since.
-    plan.spool = folder.dir().to_owned();
-    for file in &mut plan.files {
-        file.path = folder.out().join(file.object.name());
-        if !file.path.exists() {
-            tracing::warn!(path = %file.path.display(), "a finished file is missing; rendering again");
-            return None;
-        }
-    }
-    Some(plan)
-}
-
-/// How an earlier run left a journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum JournalState {
-    /// The end of the stream is noted.
-    Ended,
-    /// Zoom said that it is over, with this reason, and the recorder was killed before it noted the end.
-    Stopped(Option<i64>),
-    /// Not even the start event is in it, though it is in the spool.
-    Empty,
-    /// Zoom may still hold the stream.
-    Running,
-    /// It was written to so long ago that Zoom does not.
-    Old,
-}
-
-fn state_of(dir: &Path) -> Result<JournalState, journal::Error> {
-    if !dir.exists() {
-        return Ok(JournalState::Empty);
-    }
-    let chunks = read::chunks(dir)?;
-    let mut stopped = None;
-    let mut has_events = false;
-    let last = chunks.len().saturating_sub(2);
-    // The first one has the start event, the last ones have what was seen of the end.
-    for (n, chunk) in chunks.iter().enumerate().filter(|(n, _)| *n == 0 || *n >= last) {
-        let bytes = chunk.read()?;
-        for line in read::lines(&bytes, chunk.open).flatten().filter(|line| line.conn == journal::EVENT) {
-            let read::Body::Json(json) = line.body else { continue };
-            match (serde_json::from_slice(json), Event::parse(json, line.t)) {
-                (Ok(Note::Ended { .. }), _) if n >= last => return Ok(JournalState::Ended),
-                (_, Ok(Event::Started(_))) => (has_events, stopped) = (true, None),
-                (_, Ok(Event::Stopped { stop_reason, .. })) => stopped = Some(stop_reason),
-                _ => {}
-            }
-        }
-    }
-    if !has_events {
-        return Ok(JournalState::Empty);
-    }
-    if let Some(reason) = stopped {
-        return Ok(JournalState::Stopped(reason));
-    }
-    let written = chunks.last().and_then(|chunk| chunk.path.metadata().and_then(|meta| meta.modified()).ok());
-    let age = written.and_then(|at| at.elapsed().ok());
-    Ok(if age.is_some_and(|age| age > HELD_BY_ZOOM) { JournalState::Old } else { JournalState::Running })
 }

@@ -2,8 +2,9 @@
 
 use super::spool::REMEMBER;
 use crate::capture::Command;
+use crate::events::{Delivery, NotTaken};
 use crate::ids::MeetingId;
-use crate::journal::Journal;
+use crate::journal::{EVENT, Journal};
 use crate::output::{Folder, Manifest};
 use crate::protocol::event::Started;
 use std::time::Instant;
@@ -38,6 +39,18 @@ impl Live {
     /// differ; then nobody can say.
     pub(super) fn is_of_another(&self, started: &Started) -> bool {
         self.identity.0 == started.id_key && self.identity.1 != started.id
+    }
+
+    /// Tells the capture of an event, once that is on the disk. Returns whether the capture was still there to be told:
+    /// the stream may end by itself at any moment, and its journal with it.
+    pub(super) async fn tell(&self, delivery: &Delivery, command: Command) -> Result<bool, NotTaken> {
+        self.journal.append(delivery.received_ms, EVENT, &delivery.body);
+        match self.journal.sync().await {
+            Ok(()) => Ok(self.commands.send(command).await.is_ok()),
+            // A capture lets go of its commands before its journal is closed.
+            Err(_) if self.commands.is_closed() => Ok(false),
+            Err(err) => Err(NotTaken(err.to_string())),
+        }
     }
 }
 
@@ -120,6 +133,25 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::Disk;
+    use crate::protocol::event::Event;
+    use std::time::Duration;
+
+    /// Zoom says that a stream is over on its socket and by an event, at the same time.
+    #[tokio::test]
+    async fn an_event_that_meets_the_end_of_the_capture_is_answered() {
+        let tmp = tempfile::tempdir().expect("a directory");
+        let journal = Disk::start().expect("threads").open(tmp.path(), 1, "{}").expect("a journal");
+        let (commands, received) = mpsc::channel(1);
+        let live =
+            Live { commands, journal: journal.clone(), since_ts: 1, identity: ("meeting_uuid", MeetingId::new("m")) };
+        let event = Event::Other { name: "any".into() };
+        let delivery = Delivery { event, body: "{}".into(), received_ms: 2, app: None };
+        drop(received);
+        journal.close().await.expect("a closed journal");
+        let told = tokio::time::timeout(Duration::from_secs(10), live.tell(&delivery, Command::Stopped(None))).await;
+        assert!(!told.expect("an answer").expect("nothing to be sent again"));
+    }
 
     #[test]
     fn a_stream_is_forgotten_when_all_of_it_is_long_over() {

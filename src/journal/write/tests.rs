@@ -134,6 +134,42 @@ async fn a_journal_that_has_ended_holds_no_memory() {
     assert_eq!(held, 0);
 }
 
+/// A stop event may arrive while the stream ends by itself. It waited for ever, and with it all that is about the stream.
+#[tokio::test]
+async fn a_journal_that_has_ended_lets_nobody_wait() {
+    let tmp = tempfile::tempdir().unwrap();
+    let disk = Disk::start().unwrap();
+    let journal = disk.open(tmp.path(), 1, "{}").unwrap();
+    journal.close().await.unwrap();
+    journal.append(2, EVENT, b"{}");
+    assert_eq!(lock(&journal.slot.pending).lines.capacity(), 0, "it is held for nothing");
+    let wait = Duration::from_secs(10);
+    assert!(tokio::time::timeout(wait, journal.sync()).await.expect("an answer").is_err());
+    assert!(tokio::time::timeout(wait, journal.close()).await.expect("an answer").is_err());
+    assert_eq!(all_lines(tmp.path()).len(), 1);
+}
+
+/// What a failed write left is written first; what arrived since was told to be on the disk one flush too early.
+#[tokio::test]
+async fn nobody_is_told_of_lines_that_wait_behind_a_failed_write() {
+    let tmp = tempfile::tempdir().unwrap();
+    let disk = Disk::start().unwrap();
+    let journal = disk.open(tmp.path(), 1, "{}").unwrap();
+    let (to_sync, syncs) = mpsc::channel();
+    // In place of the disk's own threads.
+    let slot = lock(&disk.shared.state).journals.drain().next().unwrap().1;
+    lock(&slot.file).writing = b"{\"t\":2,\"c\":\"audio\",\"m\":{}}\n".to_vec();
+    journal.append(3, EVENT, b"{}");
+    let mut synced = slot.wait(false);
+    assert!(!flush(&slot, false, &to_sync));
+    assert!(syncs.try_recv().is_err(), "nothing is to be told yet");
+    assert!(!flush(&slot, false, &to_sync));
+    drop(to_sync);
+    sync_loop(&syncs);
+    synced.try_recv().expect("it is on the disk now");
+    assert_eq!(all_lines(tmp.path()).iter().map(|line| line.0).collect::<Vec<_>>(), [1, 2, 3]);
+}
+
 /// A chunk may be on its way to be closed when the journal ends with nothing to be added.
 #[tokio::test]
 async fn the_end_is_told_after_the_last_chunk_was_closed() {

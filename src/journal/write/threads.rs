@@ -4,7 +4,7 @@
 use super::super::files::{create, sync_dir};
 use super::super::read::Chunk;
 use super::super::{CHUNK_AGE, CHUNK_BYTES, FLUSH_EVERY, SYNC_EVERY};
-use super::{OpenChunk, Progress, Shared, Slot, lock};
+use super::{OpenChunk, Pending, Progress, Shared, Slot, lock};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::sync::atomic::Ordering;
@@ -108,8 +108,12 @@ pub(super) fn flush(slot: &Arc<Slot>, sync_now: bool, to_sync: &mpsc::Sender<Syn
                 dropped.note(dropped.to_ms, &mut chunk.writing);
             }
         }
-        chunk.waiters.append(&mut pending.waiters);
-        pending.ending && pending.lines.is_empty()
+        // What a write that failed left comes first; what arrived since is for the next flush, and so is who waits for it.
+        let all = pending.lines.is_empty();
+        if all {
+            chunk.waiters.append(&mut pending.waiters);
+        }
+        pending.ending && all
     };
     if let Err(err) = write_pending(slot, chunk) {
         if !chunk.failing {
@@ -130,7 +134,8 @@ pub(super) fn flush(slot: &Arc<Slot>, sync_now: bool, to_sync: &mpsc::Sender<Syn
         // Whoever still holds the journal holds no more than its name.
         chunk.writing = Vec::new();
         chunk.done = 0;
-        lock(&slot.pending).lines = Vec::new();
+        // Whoever came since this flush began came too late, and is told by the end of the channel.
+        *lock(&slot.pending) = Pending { ended: true, ..Pending::default() };
     }
     let send = |sync| to_sync.send(sync).expect("the sync thread outlives the write thread");
     if ending || chunk.bytes >= CHUNK_BYTES || (chunk.since.elapsed() >= CHUNK_AGE && chunk.bytes > 0) {
