@@ -10,6 +10,7 @@ use rtms_recorder::admin::OPENAPI;
 use rtms_recorder::simulator::{self, MeetingSummary, Progress};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
@@ -273,24 +274,23 @@ async fn an_address_that_is_taken_or_open_to_all_is_a_clear_mistake() {
     assert_eq!(get(recorder.address(), "/metrics").await.status, 404);
 }
 
+/// Plays a meeting whose upload fails: what is in the way of it, and what is told of the recording.
+async fn stuck(home: &Home, recorder: &Recorder) -> (PathBuf, Value) {
+    let in_the_way = home.block_bucket();
+    play_one(meeting(&recorder.webhook, 4)).await;
+    (in_the_way, recording(admin(recorder), "in trouble", |r| r["trouble"].is_object()).await)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_fails_is_told_and_tried_again_when_asked() {
     let home = Home::new();
     let recorder = home.start().await;
     let to = admin(&recorder);
-    // A file where the bucket's folder for the year has to be.
-    let bucket = home.path("bucket");
-    std::fs::create_dir_all(&bucket).expect("a directory");
-    let mut settings = meeting(&recorder.webhook, 4);
-    settings.speed = 4.0;
-    let year = chrono::Utc::now().format("%Y").to_string();
-    std::fs::write(bucket.join(&year), b"in the way").expect("a file");
-    play_one(settings).await;
-    let stuck = recording(to, "in trouble", |r| r["trouble"].is_object()).await;
+    let (in_the_way, stuck) = stuck(&home, &recorder).await;
     let ready = get(recorder.address(), "/readyz").await;
     assert!(stuck["state"] == "failed" || ready.body.contains("bucket: "), "{ready:?} {stuck:#}");
     assert_eq!(ready.status, 200, "a bucket that is down stops no recording: {ready:?}");
-    std::fs::remove_file(bucket.join(&year)).expect("it is there");
+    std::fs::remove_file(in_the_way).expect("it is there");
     let id = stuck["id"].as_str().expect("an id");
     assert_eq!(told(to, &format!("POST /api/recordings/{id}/retry")).await.status, 202);
     recorder.published(1).await;
@@ -334,18 +334,11 @@ async fn what_had_been_given_up_is_deleted_when_told() {
     let home = Home::new();
     let recorder = home.start().await;
     let to = admin(&recorder);
-    let bucket = home.path("bucket");
-    std::fs::create_dir_all(&bucket).expect("a directory");
-    let year = bucket.join(chrono::Utc::now().format("%Y").to_string());
-    std::fs::write(&year, b"in the way").expect("a file");
-    let mut settings = meeting(&recorder.webhook, 4);
-    settings.speed = 4.0;
-    play_one(settings).await;
-    let stuck = recording(to, "in trouble", |r| r["trouble"].is_object()).await;
+    let (in_the_way, stuck) = stuck(&home, &recorder).await;
     let id = stuck["id"].as_str().expect("an id");
     // Trying again does not bring a file back that somebody took out of the spool.
     std::fs::remove_file(home.spool().join(id).join("out/timeline.json")).expect("it is there");
-    std::fs::remove_file(&year).expect("it is there");
+    std::fs::remove_file(in_the_way).expect("it is there");
     assert_eq!(told(to, &format!("POST /api/recordings/{id}/retry")).await.status, 202);
     recording(to, "given up", |r| r["state"] == "failed").await;
     let ready = get(recorder.address(), "/readyz").await;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::tls::TlsProxy;
-use common::{Home, Recorder, Recording, meeting, play, ports, provide_crypto, until};
+use common::{ACCOUNT, Home, Recorder, Recording, meeting, play, ports, provide_crypto, until};
 use rtms_recorder::output::manifest::{CloudSource, Source};
 use rtms_recorder::simulator::{Cloud, Download, Events, Rest, Settings, Summary};
 use serde_json::{Value, json};
@@ -26,8 +26,7 @@ impl Zoom {
 
     fn home(self) -> Home {
         let mut home = Home::new();
-        home.set("ZOOM_API_URL", &format!("http://{}/v2", self.rest));
-        home.set("ZOOM_OAUTH_URL", &format!("http://{}/oauth/token", self.rest));
+        home.set_zoom(self.rest);
         home.set("PORT", &ports::free().port().to_string());
         home
     }
@@ -232,7 +231,7 @@ async fn what_was_fetched_waits_for_the_bucket() {
     let zoom = Zoom::new();
     let address = common::ports::free();
     let mut home = Home::with_s3(address);
-    home.set("ZOOM_OAUTH_URL", &format!("http://{}/oauth/token", zoom.rest));
+    home.set_zoom(zoom.rest);
     let recorder = home.start().await;
     let summary = play(zoom.recording(&recorder, |_| {})).await;
     recorder.wait_for("an import waits for the bucket").await;
@@ -249,7 +248,7 @@ async fn what_was_fetched_waits_for_the_bucket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_token_is_renewed_by_oauth() {
-    for account in [None, Some("acSimulator1")] {
+    for account in [None, Some(ACCOUNT)] {
         let zoom = Zoom::new();
         let mut home = zoom.home();
         if let Some(account) = account {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{CLIENT_ID, CLIENT_SECRET, Home, Recorder, meeting, play, ports, provide_crypto};
+use common::{ACCOUNT, CLIENT_ID, CLIENT_SECRET, Home, Recorder, meeting, play, ports, provide_crypto};
 use rtms_recorder::config::RestConfig;
 use rtms_recorder::ids::Product;
 use rtms_recorder::output::Manifest;
@@ -14,14 +14,10 @@ use std::process::Output;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// The simulator's account.
-const ACCOUNT: &str = "acSimulator1";
-
 /// A home whose REST API is at `rest`.
 fn home(rest: SocketAddr) -> Home {
     let mut home = Home::new();
-    home.set("ZOOM_API_URL", &format!("http://{rest}/v2"));
-    home.set("ZOOM_OAUTH_URL", &format!("http://{rest}/oauth/token"));
+    home.set_zoom(rest);
     home
 }
 
@@ -127,18 +123,9 @@ fn wrong_settings_are_named() {
 /// A client like the recorder's.
 fn client(rest: SocketAddr) -> Client {
     provide_crypto();
-    let env = |name: &str| {
-        Some(match name {
-            "ZOOM_CLIENT_ID" => CLIENT_ID.to_owned(),
-            "ZOOM_CLIENT_SECRET" => CLIENT_SECRET.to_owned(),
-            "ZOOM_ALLOWED_HOSTS" => "127.0.0.1".to_owned(),
-            "ZOOM_ACCOUNT_ID" => ACCOUNT.to_owned(),
-            "ZOOM_API_URL" => format!("http://{rest}/v2"),
-            "ZOOM_OAUTH_URL" => format!("http://{rest}/oauth/token"),
-            _ => return None,
-        })
-    };
-    Client::new(RestConfig::from_env(&env, Product::Meeting).expect("settings")).expect("a client")
+    let env = restarting(rest).env();
+    let settings = RestConfig::from_env(&|name: &str| env.get(name).cloned(), Product::Meeting);
+    Client::new(settings.expect("settings")).expect("a client")
 }
 
 #[tokio::test(flavor = "multi_thread")]
