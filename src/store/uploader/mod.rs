@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 /// How uploads are done.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How many objects are uploaded at once, over all recordings; at least 1.
+    /// How many objects are uploaded at once, over all recordings, and how many recordings deleted beside; at least 1.
     pub uploads_at_once: usize,
     /// The wait after a first failure; it doubles with each further one.
     pub first_delay: Duration,
@@ -160,7 +160,8 @@ impl Error {
 pub struct Uploader {
     store: Store,
     settings: Settings,
-    uploads: Arc<Semaphore>,
+    uploads: Semaphore,
+    deletions: Semaphore,
     outage: Mutex<Outage>,
     commits: watch::Sender<u64>,
     /// Rings for whoever waits for the next attempt.
@@ -172,10 +173,12 @@ type OnProgress<'a> = &'a (dyn Fn(Progress<'_>) + Send + Sync);
 impl Uploader {
     /// An uploader for `store`.
     pub fn new(store: Store, settings: Settings) -> Self {
+        let at_once = settings.uploads_at_once.max(1);
         Self {
             store,
             settings,
-            uploads: Arc::new(Semaphore::new(settings.uploads_at_once.max(1))),
+            uploads: Semaphore::new(at_once),
+            deletions: Semaphore::new(at_once),
             outage: Mutex::new(Outage::default()),
             commits: watch::Sender::new(0),
             again: Notify::new(),
