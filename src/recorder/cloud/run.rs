@@ -11,7 +11,6 @@ use crate::output::Object;
 use crate::output::manifest::{Manifest, Source};
 use crate::protocol::cloud::{CloudFile, CloudRecording};
 use crate::store::uploader::Error as PublishError;
-use crate::store::{Cause, Error as StoreError};
 use futures_util::future::join_all;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -183,12 +182,11 @@ impl Import<'_> {
     /// The manifest in a folder of the bucket, if there is one. Waits for a bucket that does not answer.
     async fn manifest(&self, recording: &CloudRecording, ordinal: u32) -> Option<Manifest> {
         let key = plan::folder(&self.shared.settings.render.key_template, recording, ordinal).key(&Object::Manifest);
-        let missing = |err: &StoreError| err.is_not_found() || err.cause() == Some(Cause::Denied);
         let mut attempts = 0;
         loop {
             match self.shared.uploader.store().get(&key).await {
                 Ok(json) => return Manifest::from_json(&json).ok(),
-                Err(err) if missing(&err) => return None,
+                Err(err) if err.may_mean_missing() => return None,
                 Err(err) => {
                     tracing::warn!(err = %err, "an import waits for the bucket");
                     tokio::time::sleep(wait(attempts)).await;

@@ -299,7 +299,7 @@ impl Uploader {
     async fn is_there(&self, noted: &Stored) -> Result<bool, StoreError> {
         match self.store.head(&noted.key).await {
             Ok(head) => Ok(head.size_bytes == noted.size_bytes && head.e_tag == noted.e_tag),
-            Err(e) if means_missing(&e) => Ok(false),
+            Err(e) if e.may_mean_missing() => Ok(false),
             Err(e) => Err(e),
         }
     }
@@ -339,7 +339,7 @@ impl Uploader {
                 }
                 tracing::warn!(key, "the bucket has another manifest for this recording; it is replaced");
             }
-            Err(e) if means_missing(&e) => {}
+            Err(e) if e.may_mean_missing() => {}
             Err(e) => return Err(e),
         }
         self.store.put_bytes(key, json, Attributes::from(&Object::Manifest)).await?;
@@ -384,7 +384,7 @@ impl Uploader {
         match self.store.get(key).await {
             Ok(there) if there == json => {}
             Ok(_) => self.store.delete(key).await?,
-            Err(e) if means_missing(&e) => {}
+            Err(e) if e.may_mean_missing() => {}
             Err(e) => return Err(e),
         }
         self.delete_all_but(folder, key).await?;
@@ -408,12 +408,6 @@ enum Commit {
     Written,
     WasThere,
     Withdrawn,
-}
-
-/// S3 says "denied" for an object that is not there to those who may not list. If they may not read either, the put
-/// that follows will say so.
-fn means_missing(error: &StoreError) -> bool {
-    error.is_not_found() || error.cause() == Some(super::Cause::Denied)
 }
 
 async fn version(path: &Path) -> Result<Version, StoreError> {
