@@ -142,13 +142,13 @@ impl Import<'_> {
         let mut there = HashSet::new();
         let mut ordinal = 1;
         loop {
-            let manifest = self.manifest(recording, ordinal).await;
+            let taken = self.imported(recording, ordinal).await;
             let reserved = {
                 let known = self.cloud().known.lock().await;
                 known.get(&stream_id).is_some_and(|known| known.ordinals.contains(&ordinal))
             };
-            match manifest {
-                Some(manifest) => there.extend(imported(&manifest)),
+            match taken {
+                Some(files) => there.extend(files),
                 None if !reserved => break,
                 None => {}
             }
@@ -179,13 +179,14 @@ impl Import<'_> {
         }
     }
 
-    /// The manifest in a folder of the bucket, if there is one. Waits for a bucket that does not answer.
-    async fn manifest(&self, recording: &CloudRecording, ordinal: u32) -> Option<Manifest> {
+    /// The ids of the files that were imported into a folder of the bucket; none if the folder is free. Waits for a bucket that
+    /// does not answer.
+    async fn imported(&self, recording: &CloudRecording, ordinal: u32) -> Option<Vec<String>> {
         let key = plan::folder(&self.shared.settings.render.key_template, recording, ordinal).key(&Object::Manifest);
         let mut attempts = 0;
         loop {
             match self.shared.uploader.store().get(&key).await {
-                Ok(json) => return Manifest::from_json(&json).ok(),
+                Ok(json) => return Some(listed(&json, &key)),
                 Err(err) if err.may_mean_missing() => return None,
                 Err(err) => {
                     tracing::warn!(err = %err, "an import waits for the bucket");
@@ -348,10 +349,18 @@ impl Import<'_> {
     }
 }
 
-/// The ids of the files that a manifest lists.
-fn imported(manifest: &Manifest) -> Vec<String> {
-    let Some(Source::Cloud(cloud)) = &manifest.source else { return Vec::new() };
-    cloud.files.iter().filter(|file| file.name.is_some()).map(|file| file.id.clone()).collect()
+/// The ids of the files that a manifest lists. One that cannot be read is somebody's all the same, such as a newer version's.
+fn listed(manifest: &[u8], key: &str) -> Vec<String> {
+    match Manifest::from_json(manifest).map(|manifest| manifest.source) {
+        Ok(Some(Source::Cloud(cloud))) => {
+            cloud.files.into_iter().filter(|file| file.name.is_some()).map(|file| file.id).collect()
+        }
+        Ok(None) => Vec::new(),
+        Err(err) => {
+            tracing::warn!(key, err = %err, "a manifest in the bucket cannot be read; its folder is left alone");
+            Vec::new()
+        }
+    }
 }
 
 /// What may be logged of an object's name, which can have a person's in it.
