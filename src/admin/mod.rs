@@ -51,6 +51,7 @@ pub async fn run(listener: TcpListener, config: AdminConfig, recorder: Recorder)
     let admin = Arc::new(Admin {
         guard: Guard::new(config.token, port),
         states: States::new(recorder.clone()),
+        manifests: files::Manifests::default(),
         pictures: files::Pictures::default(),
         recorder,
     });
@@ -75,6 +76,7 @@ struct Admin {
     guard: Guard,
     recorder: Recorder,
     states: States,
+    manifests: files::Manifests,
     pictures: files::Pictures,
 }
 
@@ -115,7 +117,9 @@ impl Admin {
                 _ => not_found(),
             },
             ["api", "recordings", id, "files", ..] if get => match id_of(id) {
-                Some(id) => files::answer(&self.recorder, &id, &parts[4..].join("/"), method, headers).await,
+                Some(id) => {
+                    files::answer(&self.recorder, &self.manifests, &id, &parts[4..].join("/"), method, headers).await
+                }
                 None => not_found(),
             },
             _ => not_found(),
