@@ -169,7 +169,11 @@ impl Pictures {
         answer
     }
 
-    async fn get<F: Future<Output = Option<Picture>>>(&self, id: &RecordingId, make: impl FnOnce() -> F) -> Option<Picture> {
+    async fn get<F: Future<Output = Option<Picture>>>(
+        &self,
+        id: &RecordingId,
+        make: impl FnOnce() -> F,
+    ) -> Option<Picture> {
         if let Some(known) = self.known(id) {
             return known;
         }
@@ -203,25 +207,26 @@ mod tests {
         RecordingId::from_folder(name).unwrap()
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_picture_that_is_there_waits_for_none_that_is_made() {
         let pictures = Pictures::default();
         let picture = || ready(Some(Picture { jpeg: Bytes::from_static(b"jpeg"), received_ms: 7 }));
         assert!(pictures.get(&id("there"), picture).await.is_some());
-        let made = pictures.get(&id("slow"), pending);
+        let [there, slow, another] = ["there", "slow", "another"].map(id);
+        let made = pictures.get(&slow, pending);
         let meanwhile = async {
-            let there = pictures.get(&id("there"), || async { panic!("it is there") }).await;
+            let there = pictures.get(&there, || async { panic!("it is there") }).await;
             assert_eq!(there.map(|picture| picture.received_ms), Some(7));
             // Two are not made at the same time.
-            let second = pictures.get(&id("another"), || async { panic!("another one is being made") });
-            tokio::time::timeout(Duration::from_secs(60), second).await.unwrap_err();
+            let second = pictures.get(&another, || async { panic!("another one is being made") });
+            tokio::time::timeout(Duration::from_millis(50), second).await.unwrap_err();
         };
         tokio::select! {
             biased;
             _ = made => unreachable!("it is never done"),
             () = meanwhile => {}
         }
-        assert!(pictures.get(&id("another"), picture).await.is_some());
+        assert!(pictures.get(&another, picture).await.is_some());
     }
 
     #[test]

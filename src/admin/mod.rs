@@ -32,8 +32,8 @@ use state::States;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use warp::reply::{Reply, Response};
 use warp::Filter;
+use warp::reply::{Reply, Response};
 
 /// The API, as OpenAPI 3.1.
 pub const OPENAPI: &str = include_str!("openapi.json");
