@@ -63,6 +63,7 @@ pub mod cloud;
 pub mod config;
 pub mod container;
 pub mod dial;
+mod disk;
 mod errors;
 pub mod events;
 pub mod ffmpeg;
