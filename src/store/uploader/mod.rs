@@ -74,6 +74,21 @@ pub struct PlannedFile {
     pub codec: Option<String>,
 }
 
+impl PlannedFile {
+    /// How the manifest lists it, once it has this key, size and SHA-256 (in hexadecimal).
+    pub fn stored(&self, key: String, size_bytes: u64, sha256: String) -> StoredObject {
+        StoredObject {
+            name: self.object.name(),
+            key,
+            size_bytes,
+            sha256,
+            content_type: self.object.content_type().to_owned(),
+            duration_ms: self.duration_ms,
+            codec: self.codec.clone(),
+        }
+    }
+}
+
 /// A recording that is in the bucket.
 #[derive(Clone, Debug)]
 pub struct Published {
@@ -252,15 +267,7 @@ impl Uploader {
             sent_bytes.fetch_add(size_bytes, Ordering::Relaxed);
         }
         on_progress(Progress::Stored { object: &file.object, size_bytes, was_there });
-        Ok(StoredObject {
-            name: file.object.name(),
-            key: stored.key,
-            size_bytes,
-            sha256: stored.sha256,
-            content_type: file.object.content_type().to_owned(),
-            duration_ms: file.duration_ms,
-            codec: file.codec.clone(),
-        })
+        Ok(file.stored(stored.key, size_bytes, stored.sha256))
     }
 
     /// One attempt. Also says whether the object was there already.
