@@ -8,6 +8,7 @@
 //! - What ties recordings together is in the spool ([`Links`]) before anybody relies on it: in the folder of the new one
 //!   before its start event is answered.
 
+use super::blocking::blocking;
 use super::folder::Folder;
 use crate::clock;
 use crate::config::{Apps, Credentials, RestConfig};
@@ -344,7 +345,7 @@ async fn keep_or_complain(folder: &Folder, links: &Links) {
 
 async fn keep(folder: &Folder, links: Links) -> anyhow::Result<()> {
     let folder = folder.clone();
-    Ok(tokio::task::spawn_blocking(move || folder.keep_links(&links)).await??)
+    Ok(blocking(move || folder.keep_links(&links)).await?)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One import: settle its place, fetch its files, publish, forget.
 
 use super::super::Shared;
+use super::super::blocking::blocking;
 use super::super::files::Error as SpoolError;
 use super::intent::{Done, Folder, Intent, stream_id};
 use super::{Cloud, Known, keep, plan};
@@ -339,12 +340,8 @@ impl Import<'_> {
 
     async fn tidy(&self, work: impl FnOnce(&Folder) -> Result<(), SpoolError> + Send + 'static) {
         let folder = self.folder.clone();
-        match tokio::task::spawn_blocking(move || work(&folder)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(err)) => {
-                tracing::error!(err = %err, "imported, but the spool could not be tidied; it is tried again at the next start");
-            }
-            Err(err) => tracing::error!(err = %err, "imported, but tidying the spool panicked"),
+        if let Err(err) = blocking(move || work(&folder)).await {
+            tracing::error!(err = %err, "imported, but the spool could not be tidied; it is tried again at the next start");
         }
     }
 }
