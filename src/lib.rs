@@ -77,6 +77,7 @@ pub mod protocol;
 pub mod recorder;
 pub mod render;
 pub mod rest;
+mod retry_after;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;

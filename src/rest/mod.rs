@@ -22,10 +22,9 @@ use crate::clock;
 use crate::config::{Credentials, RestConfig, Secret};
 use crate::errors::{clip, with_sources};
 use crate::ids::Product;
-use chrono::DateTime;
-use http::header::RETRY_AFTER;
+use crate::retry_after::retry_after;
 use request::encode;
-use reqwest::{RequestBuilder, Response, Url};
+use reqwest::{RequestBuilder, Url};
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -212,7 +211,7 @@ impl Client {
         let unreachable = |err: reqwest::Error| Failure::Unreachable { host: host(to), because: causes(err) };
         let mut response = request.send().await.map_err(unreachable)?;
         let status = response.status();
-        let retry_after = retry_after(&response);
+        let retry_after = retry_after(response.headers(), clock::unix_ms());
         let mut body = Vec::new();
         while body.len() < MAX_BODY_BYTES {
             match response.chunk().await {
@@ -260,20 +259,6 @@ fn again_after(failure: &Failure, tries: u32) -> Option<Duration> {
     }
 }
 
-fn retry_after(response: &Response) -> Option<Duration> {
-    wait_until(response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim(), clock::unix_ms())
-}
-
-/// `Retry-After`: seconds; or a date, as Zoom names one where a limit is for the day.
-fn wait_until(text: &str, now_ms: i64) -> Option<Duration> {
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc2822(text)).ok()?;
-    let left_ms = date.timestamp_millis().saturating_sub(now_ms).max(0);
-    Some(Duration::from_secs(left_ms.unsigned_abs().div_ceil(1000)))
-}
-
 fn host(url: &Url) -> String {
     url.host_str().unwrap_or_default().to_owned()
 }
@@ -298,21 +283,6 @@ mod tests {
             message: String::new(),
             retry_after: after_s.map(Duration::from_secs),
         })
-    }
-
-    #[test]
-    fn zoom_may_name_seconds_or_a_date() {
-        let now_ms = 1_792_567_680_500;
-        for (text, seconds) in [
-            ("7", Some(7)),
-            ("2026-10-21T07:28:20Z", Some(20)),
-            ("Wed, 21 Oct 2026 07:28:20 GMT", Some(20)),
-            ("2026-10-21T07:00:00Z", Some(0)),
-            ("-1", None),
-            ("soon", None),
-        ] {
-            assert_eq!(wait_until(text, now_ms), seconds.map(Duration::from_secs), "{text}");
-        }
     }
 
     #[test]
