@@ -86,3 +86,6 @@ pub mod verify;
 
 /// The version, and the commit that was built where it is known: `0.1.0 (878fee6c0d1e)`.
 pub const VERSION: &str = env!("RTMS_RECORDER_VERSION");
+
+/// How it introduces itself to servers.
+pub const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));

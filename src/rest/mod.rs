@@ -68,7 +68,7 @@ impl Client {
     pub fn new(config: RestConfig) -> Result<Self, reqwest::Error> {
         let mut http = reqwest::Client::builder()
             .timeout(TIMEOUT)
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+            .user_agent(crate::USER_AGENT)
             .redirect(reqwest::redirect::Policy::none());
         // Plain HTTP is for this machine only, and a proxy in the environment is for the outside.
         if config.api_url.scheme() == "http" {
