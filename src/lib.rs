@@ -19,7 +19,7 @@
 //! code, whether the meeting is live, is finished after a crash, or is rendered again from a kept journal.
 //!
 //! A stage knows the type that it receives and never the stage that receives from it; only [`recorder`] knows the
-//! whole chain. [`advice`], [`ids`], [`media`], [`protocol`], [`timeline`], [`container`] and [`output`] are pure: no clock, no
+//! whole chain. [`advice`], [`ids`], [`media`], [`secret`], [`protocol`], [`timeline`], [`container`] and [`output`] are pure: no clock, no
 //! task, no socket, no file (clippy holds them to it).
 //!
 //! # Invariants
@@ -78,6 +78,7 @@ pub mod recorder;
 pub mod render;
 pub mod rest;
 mod retry_after;
+pub mod secret;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;

@@ -377,7 +377,7 @@ impl Token {
     async fn get(&mut self, cloud: &Cloud, intent: &Intent, recording: &CloudRecording) -> Result<Secret, Failure> {
         let age_ms = clock::unix_ms().saturating_sub(intent.told_ms);
         if let Some(token) = recording.download_token.as_ref().filter(|_| !self.by_oauth && age_ms < TOKEN_LIFE_MS) {
-            return Ok(Secret::new(token.expose()));
+            return Ok(token.clone());
         }
         self.by_oauth = true;
         let token = cloud.client.access_token(self.refused.take().as_ref()).await;
