@@ -6,7 +6,7 @@
 //! # Invariants
 //!
 //! - No secret and no token gets into an error, a log or `Debug`; a redirect is not followed.
-//! - A call ends: at most [`TRIES`] requests, each within [`TIMEOUT`], with bounded waits in between.
+//! - A call ends: it is tried [`TRIES`] times at most, each request within [`TIMEOUT`], with bounded waits in between.
 
 mod command;
 mod error;
@@ -77,25 +77,32 @@ impl Client {
         Ok(Self { config, http: http.build()?, token: Mutex::default() })
     }
 
-    /// Asks for `action`, in the name of `participant` if given. `Ok` means that Zoom will do it.
+    /// Asks for `action`, in the name of `participant` if given, up to [`TRIES`] times. `Ok` means that Zoom will do it.
     ///
     /// # Errors
     /// What Zoom answered in the end.
     pub async fn control(&self, target: &Target, action: Action, participant: Option<&str>) -> Result<(), Error> {
-        let failed = |tries, failure| Error { asked: format!("{} RTMS of {target}", action.as_str()), tries, failure };
-        let mut renewed = false;
         let mut tries = 0;
         loop {
             tries += 1;
-            let (token, asked) = match self.authorization(target.product).await {
-                Ok(token) => {
-                    let asked = self.ask(target, action, participant, &token).await;
-                    (Some(token), asked)
-                }
-                Err(failure) => (None, Err(failure)),
-            };
-            let Err(failure) = asked else { return Ok(()) };
-            if let Some(token) = token.filter(|_| failure.is_about_token()) {
+            let Err(err) = self.control_once(target, action, participant).await else { return Ok(()) };
+            let Some(delay) = again_after(&err.failure, tries) else { return Err(Error { tries, ..err }) };
+            tracing::debug!(err = %err.failure, delay_ms = delay.as_millis() as u64, "trying again");
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// The same, once, for a caller who tries again in his own time; with another token if Zoom did not take the first.
+    ///
+    /// # Errors
+    /// What Zoom answered.
+    pub async fn control_once(&self, target: &Target, action: Action, participant: Option<&str>) -> Result<(), Error> {
+        let failed = |failure| Error { asked: format!("{} RTMS of {target}", action.as_str()), tries: 1, failure };
+        let mut renewed = false;
+        loop {
+            let token = self.authorization(target.product).await.map_err(failed)?;
+            let Err(failure) = self.ask(target, action, participant, &token).await else { return Ok(()) };
+            if failure.is_about_token() {
                 self.forget(&token).await;
                 if !renewed {
                     tracing::debug!("Zoom did not take the token; asking for another");
@@ -103,9 +110,7 @@ impl Client {
                     continue;
                 }
             }
-            let Some(delay) = again_after(&failure, tries) else { return Err(failed(tries, failure)) };
-            tracing::debug!(err = %failure, delay_ms = delay.as_millis() as u64, "trying again");
-            tokio::time::sleep(delay).await;
+            return Err(failed(failure));
         }
     }
 
