@@ -333,7 +333,7 @@ async fn refused_uploads_are_kept_and_cancelling_says_why() {
     let uploader::Error::Cancelled { last: Some(failure) } = &error else { panic!("{error}") };
     let text = failure.to_string();
     assert!(text.contains("403 Forbidden (SignatureDoesNotMatch); kept in the spool; check the bucket cred"), "{text}");
-    assert!(error.is_retryable() && !format!("{error:?}").contains(SECRET_KEY));
+    assert!(failure.error.is_retryable() && !format!("{error:?}").contains(SECRET_KEY));
     assert!(plan.files.iter().all(|file| file.path.exists()));
 
     publish(&open_s3(&server), &plan, &heard).await.unwrap();
@@ -404,7 +404,7 @@ async fn a_file_that_is_missing_is_said_at_once() {
     let (store, plan, heard) = (open_s3(&server), plan(spool.path()), Heard::default());
     std::fs::remove_file(&plan.files[1].path).unwrap();
     let error = publish(&store, &plan, &heard).await.unwrap_err();
-    assert!(matches!(error, uploader::Error::Failed(_)) && !error.is_retryable());
+    assert!(matches!(&error, uploader::Error::Failed(failure) if !failure.error.is_retryable()));
     assert!(error.to_string().contains("audio.m4a: No such file"), "{error}");
     assert!(store.head(&plan.folder.key(&Object::Manifest)).await.unwrap_err().is_not_found());
 }

@@ -433,7 +433,7 @@ impl Entry {
                 now.files.insert(object.name(), Upload { sent_bytes: *sent_bytes, size_bytes: *size_bytes });
                 now.trouble = None;
             }
-            uploader::Progress::Stored { object, size_bytes, .. } => {
+            uploader::Progress::Stored { object, size_bytes } => {
                 now.files.insert(object.name(), Upload { sent_bytes: *size_bytes, size_bytes: *size_bytes });
                 now.trouble = None;
             }

@@ -94,8 +94,6 @@ impl PlannedFile {
 pub struct Published {
     /// The manifest as it was written.
     pub manifest: Manifest,
-    /// The manifest's key.
-    pub manifest_key: String,
     /// What was sent this time, without repetitions and the manifest, in bytes.
     pub sent_bytes: u64,
 }
@@ -118,8 +116,6 @@ pub enum Progress<'a> {
         object: &'a Object,
         /// Its size.
         size_bytes: u64,
-        /// Whether an earlier run had sent it.
-        was_there: bool,
     },
     /// An attempt has failed.
     Failed {
@@ -157,17 +153,6 @@ pub enum Error {
         /// The manifest.
         place: String,
     },
-}
-
-impl Error {
-    /// Whether publishing the same plan later can succeed.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Cancelled { .. } | Self::Ledger { .. } => true,
-            Self::Failed(failure) => failure.error.is_retryable(),
-            Self::Withdrawn { .. } => false,
-        }
-    }
 }
 
 /// Uploads to one store, a few objects at a time.
@@ -243,9 +228,9 @@ impl Uploader {
         });
         let objects = try_join_all(files).await?;
         let manifest = Manifest { objects, ..plan.manifest.clone() };
-        let manifest_key = self.commit(&plan.folder, &manifest, on_progress, cancel).await?;
+        self.commit(&plan.folder, &manifest, on_progress, cancel).await?;
         self.commits.send_modify(|count| *count += 1);
-        Ok(Published { manifest, manifest_key, sent_bytes: sent_bytes.into_inner() })
+        Ok(Published { manifest, sent_bytes: sent_bytes.into_inner() })
     }
 
     async fn publish_file(
@@ -266,7 +251,7 @@ impl Uploader {
             metrics().uploaded_bytes.inc_by(size_bytes);
             sent_bytes.fetch_add(size_bytes, Ordering::Relaxed);
         }
-        on_progress(Progress::Stored { object: &file.object, size_bytes, was_there });
+        on_progress(Progress::Stored { object: &file.object, size_bytes });
         Ok(file.stored(stored.key, size_bytes, stored.sha256))
     }
 
@@ -318,27 +303,23 @@ impl Uploader {
         manifest: &Manifest,
         on_progress: OnProgress<'_>,
         cancel: &CancellationToken,
-    ) -> Result<String, Error> {
+    ) -> Result<(), Error> {
         let key = folder.key(&Object::Manifest);
         let json = Bytes::from(manifest.to_json());
         let (name, attempt) = (Object::Manifest.name(), || self.put_manifest(folder, &key, json.clone()));
         let written = self.persist(Work::Upload, &name, &key, on_progress, cancel, attempt).await?;
         match written {
             Commit::Withdrawn => Err(Error::Withdrawn { place: self.store.locate(&key) }),
-            Commit::Written | Commit::WasThere => {
-                on_progress(Progress::Stored {
-                    object: &Object::Manifest,
-                    size_bytes: json.len() as u64,
-                    was_there: matches!(written, Commit::WasThere),
-                });
-                Ok(key)
+            Commit::Stands => {
+                on_progress(Progress::Stored { object: &Object::Manifest, size_bytes: json.len() as u64 });
+                Ok(())
             }
         }
     }
 
     async fn put_manifest(&self, folder: &Folder, key: &str, json: Bytes) -> Result<Commit, StoreError> {
         match self.store.get(key).await {
-            Ok(there) if there == json => return Ok(Commit::WasThere),
+            Ok(there) if there == json => return Ok(Commit::Stands),
             Ok(there) => {
                 if Manifest::from_json(&there).is_ok_and(|m| m.deleted.is_some()) {
                     self.delete_all_but(folder, key).await?;
@@ -350,7 +331,7 @@ impl Uploader {
             Err(e) => return Err(e),
         }
         self.store.put_bytes(key, json, Attributes::from(&Object::Manifest)).await?;
-        Ok(Commit::Written)
+        Ok(Commit::Stands)
     }
 
     /// Deletes everything in a recording's folder and leaves only `manifest`, which has to be a deletion manifest
@@ -412,8 +393,9 @@ impl Uploader {
 
 #[derive(Clone, Copy, Debug)]
 enum Commit {
-    Written,
-    WasThere,
+    /// The bucket has the manifest.
+    Stands,
+    /// It says that the recording was deleted.
     Withdrawn,
 }
 
