@@ -154,7 +154,7 @@ impl Error {
 }
 
 /// Renders a journal that may still be growing, as told by `progress`. `permits` bounds how many recordings are worked
-/// on at a time; one is held for a chunk at a time.
+/// on at a time: one is held for a chunk at a time while the journal grows, and for all that is left once it has ended.
 ///
 /// Cancel safe: dropped, it kills its children.
 ///
