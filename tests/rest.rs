@@ -280,6 +280,25 @@ async fn a_refusal_is_logged_and_in_the_manifest() {
     assert_eq!((&manifest.notes[..], &manifest.continued_by), (&[note][..], &None));
 }
 
+/// What may pass is asked again in the recorder's time, not four times as often.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_that_may_pass_is_asked_for_again_later() {
+    let rest = ports::free();
+    let home = restarting(rest);
+    let recorder = home.start().await;
+    let mut settings = with_rest(&recorder, 4, rest);
+    settings.stop_reason = 13;
+    let at_rest = settings.rest.as_mut().expect("REST");
+    (at_rest.failures, at_rest.wait) = (vec![500, 401], Duration::from_secs(20));
+    let summary = play(settings).await;
+    recorder.published(2).await;
+    let statuses: Vec<u16> = starts(&summary).into_iter().map(|(_, status)| status).collect();
+    // A token that is not taken is no reason to wait.
+    assert_eq!((statuses, summary.meetings.len()), (vec![500, 401, 202], 2));
+    let warned = recorder.logged("the stream could not be started again yet");
+    assert!(matches!(&warned[..], [line] if line["err"].as_str().is_some_and(|err| err.contains("500"))), "{warned:?}");
+}
+
 /// Killed after Zoom was asked to wait a moment: the next run goes on, and both recordings are tied together.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_outlives_a_kill() {
