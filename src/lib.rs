@@ -36,7 +36,7 @@
 //! 4. A socket never waits for the renderer or the bucket; what the disk does not take is counted and listed ([`capture`],
 //!    [`journal`]): `a_disk_that_takes_nothing_costs_counted_messages_and_a_note`; `tests/disk.rs`.
 //! 5. A track is as long as the time that it stands for, and no timestamp comes from the arrival clock ([`timeline`]): the
-//!    property tests there; `tests/sound.rs`, `tests/pictures.rs`, `tests/hours.rs`.
+//!    property tests there; `tests/sound.rs`, `tests/pictures`, `tests/hours.rs`.
 //! 6. The manifest is the commit: written last, once, of what is in the bucket; only a deletion manifest replaces it
 //!    ([`store::uploader`]): `tests/store.rs`, `the_manifest_is_written_last`.
 //! 7. Local data goes only after the stored object was verified ([`store::uploader`], [`recorder`]): `tests/store.rs`,

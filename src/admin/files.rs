@@ -11,10 +11,11 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
+use parking_lot::Mutex as StdMutex;
 use percent_encoding::percent_decode_str;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc};
 use warp::reply::{Reply, Response};
@@ -135,7 +136,7 @@ impl Manifests {
         }
         let (folder, manifest) = recorder.manifest(id).await?;
         let manifest = Arc::new(manifest);
-        let mut last = lock(&self.0);
+        let mut last = self.0.lock();
         last.retain(|(of, _)| of != id);
         last.insert(0, (id.clone(), Arc::clone(&manifest)));
         last.truncate(MOST_MANIFESTS);
@@ -143,15 +144,11 @@ impl Manifests {
     }
 
     fn known(&self, id: &RecordingId) -> Option<Arc<Manifest>> {
-        let mut last = lock(&self.0);
+        let mut last = self.0.lock();
         let at = last.iter().position(|(of, _)| of == id)?;
         last[..=at].rotate_right(1);
         last.first().map(|(_, manifest)| Arc::clone(manifest))
     }
-}
-
-fn lock<T>(mutex: &StdMutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Pictures of recordings that run, one made at a time. Those that are there wait for none that is being made.
@@ -183,7 +180,7 @@ impl Pictures {
             return known;
         }
         let picture = make().await;
-        let mut made = lock(&self.made);
+        let mut made = self.made.lock();
         made.retain(|_, (at, _)| at.elapsed() < PICTURE_AGE);
         if made.len() < MOST_PICTURES {
             made.insert(id.clone(), (Instant::now(), picture.clone()));
@@ -193,7 +190,7 @@ impl Pictures {
 
     /// What was made not long ago: a picture, or that there is none.
     fn known(&self, id: &RecordingId) -> Option<Option<Picture>> {
-        let made = lock(&self.made);
+        let made = self.made.lock();
         made.get(id).filter(|(at, _)| at.elapsed() < PICTURE_AGE).map(|(_, picture)| picture.clone())
     }
 }

@@ -8,10 +8,10 @@ use super::{page, refusal};
 use crate::config::Secret;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use warp::reply::Response;
@@ -105,7 +105,7 @@ impl Guard {
         }
         let session = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
         {
-            let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut sessions = self.sessions.lock();
             sessions.retain(|_, until| *until > Instant::now());
             if sessions.len() >= MOST_SESSIONS {
                 sessions.clear();
@@ -133,7 +133,7 @@ impl Guard {
 
     pub(super) fn log_out(&self, headers: &HeaderMap) -> Response {
         if let Some(session) = self.session(headers) {
-            self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
+            self.sessions.lock().remove(session);
         }
         self.go_home(headers, "", Duration::ZERO)
     }
@@ -163,7 +163,7 @@ impl Guard {
     }
 
     fn is_logged_in(&self, headers: &HeaderMap) -> bool {
-        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let sessions = self.sessions.lock();
         let until = self.session(headers).and_then(|session| sessions.get(session));
         until.is_some_and(|until| *until > Instant::now())
     }

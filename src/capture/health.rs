@@ -1,8 +1,8 @@
 //! What is known of a stream's connection while it runs, for whoever shows it.
 
 use crate::protocol::server_urls;
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How a stream is connected.
@@ -16,7 +16,7 @@ pub struct Health {
 impl Health {
     /// The host that signaling was last connected to; none before that.
     pub fn server(&self) -> Option<String> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.server.lock().clone()
     }
 
     /// The region in its name, see [`server_urls::region`].
@@ -33,7 +33,7 @@ impl Health {
     }
 
     pub(super) fn connected(&self, server: &str) {
-        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server.to_owned());
+        *self.server.lock() = Some(server.to_owned());
     }
 
     pub(super) fn answered(&self, after: Duration) {

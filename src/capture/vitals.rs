@@ -4,9 +4,9 @@ use super::Health;
 use crate::protocol::link::{Conn, Report};
 use crate::protocol::message::Medium;
 use crate::telemetry::metrics;
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What a capture has taken in, and the state of its connections. Shared with those who look.
@@ -115,7 +115,7 @@ impl Vitals {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections.lock()
     }
 }
 

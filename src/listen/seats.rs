@@ -1,8 +1,9 @@
 //! Who is connected, what each is waited for, and who has to leave.
 
 use super::{BODY_WITHIN, HEAD_WITHIN, IDLE, LOOK, SENDING_WITHIN};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,7 +39,7 @@ pub(super) struct Seat {
 
 impl Seat {
     pub(super) fn phase(&self) -> MutexGuard<'_, Phase> {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+        self.phase.lock()
     }
 
     /// The lower, the sooner it has to leave for another one; none if it has not to.
@@ -85,7 +86,7 @@ struct Seats {
 
 impl Connections {
     fn seats(&self) -> MutexGuard<'_, Seats> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seats.lock()
     }
 
     pub(super) fn enter(self: &Arc<Self>) -> Place {

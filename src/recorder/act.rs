@@ -13,7 +13,7 @@ use crate::output::{StopReason, StopSource};
 use crate::protocol::event::{Event, Notice, Started};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 impl Receiver for Recorder {
@@ -60,7 +60,7 @@ impl Recorder {
         let Notice { name, advice, facts } = notice;
         tracing::warn!(facts, "{name}: {advice}");
         let at = chrono::DateTime::from_timestamp_millis(at_ms).unwrap_or_default().format("%Y-%m-%d %H:%M:%S UTC");
-        let mut notices = self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notices = self.shared.notices.lock();
         notices.truncate(MOST_NOTICES - 1);
         notices.insert(0, format!("{name} {at}: {advice}"));
     }

@@ -14,11 +14,12 @@ use crate::output::{Folder, Manifest};
 use crate::protocol::event::Started;
 use crate::render::Seen;
 use crate::store::uploader::{self, PublishPlan};
+use parking_lot::Mutex;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -218,10 +219,6 @@ struct Finished {
     deleting: bool,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Board {
     /// A recording is begun or picked up; `drain` ends all captures.
     pub(super) fn enter(
@@ -242,7 +239,7 @@ impl Board {
             again: Notify::new(),
             now: Mutex::default(),
         });
-        lock(&self.entries).insert(id.clone(), Arc::clone(&entry));
+        self.entries.lock().insert(id.clone(), Arc::clone(&entry));
         entry
     }
 
@@ -255,8 +252,8 @@ impl Board {
             complete: whole.map(|manifest| manifest.complete),
             deleting: false,
         };
-        lock(&self.finished).insert(id.clone(), finished);
-        lock(&self.entries).remove(id);
+        self.finished.lock().insert(id.clone(), finished);
+        self.entries.lock().remove(id);
     }
 
     /// It is deleted.
@@ -266,48 +263,48 @@ impl Board {
 
     /// It was published and is being deleted.
     pub(super) fn deleting(&self, id: &RecordingId) {
-        lock(&self.finished).entry(id.clone()).and_modify(|finished| finished.deleting = true);
+        self.finished.lock().entry(id.clone()).and_modify(|finished| finished.deleting = true);
     }
 
     /// Where it was published.
     pub(super) fn folder(&self, id: &RecordingId) -> Option<Folder> {
-        let finished = lock(&self.finished);
+        let finished = self.finished.lock();
         let there = finished.get(id).filter(|of| of.published.manifest.deleted.is_none() && !of.deleting);
         there.map(|of| of.published.folder.clone())
     }
 
     /// It could not be recorded after all.
     pub(super) fn leave(&self, id: &RecordingId) {
-        lock(&self.entries).remove(id);
+        self.entries.lock().remove(id);
     }
 
     /// Forgets what was over before.
     pub(super) fn forget_before(&self, ms: i64) {
-        lock(&self.finished).retain(|_, finished| finished.over_ms >= ms);
+        self.finished.lock().retain(|_, finished| finished.over_ms >= ms);
     }
 
     pub(super) fn entry(&self, id: &RecordingId) -> Option<Arc<Entry>> {
-        lock(&self.entries).get(id).cloned()
+        self.entries.lock().get(id).cloned()
     }
 
     pub(super) fn stream_of(&self, id: &RecordingId) -> Option<StreamId> {
         let entered = self.entry(id).map(|entry| entry.started.stream.stream_id.clone());
-        entered.or_else(|| lock(&self.finished).get(id).map(|of| of.published.manifest.stream_id.clone()))
+        entered.or_else(|| self.finished.lock().get(id).map(|of| of.published.manifest.stream_id.clone()))
     }
 
     /// One of them. As long as it is worked on, that counts.
     fn status(&self, id: &RecordingId) -> Option<Status> {
         let entry = self.entry(id);
-        entry.map(|entry| entry.status()).or_else(|| lock(&self.finished).get_key_value(id).map(over))
+        entry.map(|entry| entry.status()).or_else(|| self.finished.lock().get_key_value(id).map(over))
     }
 
     /// All of it: what is worked on, then what is over, each with the newest first.
     pub(super) fn all(&self) -> Vec<Status> {
-        let entries: Vec<Arc<Entry>> = lock(&self.entries).values().cloned().collect();
+        let entries: Vec<Arc<Entry>> = self.entries.lock().values().cloned().collect();
         let mut all: Vec<Status> = entries.iter().map(|entry| entry.status()).collect();
         all.sort_by(|a, b| (b.started_ms, &b.id).cmp(&(a.started_ms, &a.id)));
         let at_work: HashSet<RecordingId> = all.iter().map(|status| status.id.clone()).collect();
-        let finished = lock(&self.finished);
+        let finished = self.finished.lock();
         let mut over: Vec<Status> = finished.iter().filter(|(id, _)| !at_work.contains(*id)).map(over).collect();
         drop(finished);
         over.sort_by(|a, b| (b.over_ms, &b.id).cmp(&(a.over_ms, &a.id)));
@@ -318,8 +315,8 @@ impl Board {
     /// The oldest message that waits for the disk.
     pub(super) fn journal_backlog(&self) -> Duration {
         let now_ms = clock::unix_ms();
-        let entries = lock(&self.entries);
-        let backlogs = entries.values().filter_map(|entry| Some(lock(&entry.now).journal.as_ref()?.backlog(now_ms)));
+        let entries = self.entries.lock();
+        let backlogs = entries.values().filter_map(|entry| Some(entry.now.lock().journal.as_ref()?.backlog(now_ms)));
         backlogs.max().unwrap_or_default()
     }
 }
@@ -357,7 +354,7 @@ fn over((id, finished): (&RecordingId, &Finished)) -> Status {
 impl Entry {
     /// What is done with it now. What was wrong before is over.
     pub(super) fn set(&self, state: Stage) {
-        let mut now = lock(&self.now);
+        let mut now = self.now.lock();
         (now.state, now.trouble) = (Some(state), None);
         if state != Stage::Recording {
             now.journal = None;
@@ -366,7 +363,7 @@ impl Entry {
 
     /// Nothing more is captured. If rendering is in trouble, it still is.
     pub(super) fn is_captured(&self) {
-        let mut now = lock(&self.now);
+        let mut now = self.now.lock();
         if now.state == Some(Stage::Recording) {
             (now.state, now.journal) = (Some(Stage::Rendering), None);
         }
@@ -374,7 +371,7 @@ impl Entry {
 
     /// Whether it had been given up; if so, somebody goes on with it now, and nobody else does.
     pub(super) fn go_on(&self) -> bool {
-        let mut now = lock(&self.now);
+        let mut now = self.now.lock();
         let failed = now.state == Some(Stage::Failed);
         if failed {
             (now.state, now.trouble) = (Some(Stage::Rendering), None);
@@ -383,31 +380,31 @@ impl Entry {
     }
 
     pub(super) fn stage(&self) -> Stage {
-        lock(&self.now).state.unwrap_or(Stage::Rendering)
+        self.now.lock().state.unwrap_or(Stage::Rendering)
     }
 
     pub(super) fn is_in_trouble(&self) -> bool {
-        lock(&self.now).trouble.is_some()
+        self.now.lock().trouble.is_some()
     }
 
     /// It is captured into this journal.
     pub(super) fn captures(&self, journal: &Journal) {
         self.set(Stage::Recording);
-        lock(&self.now).journal = Some(journal.clone());
+        self.now.lock().journal = Some(journal.clone());
     }
 
     /// It is rendered as its journal grows.
     pub(super) fn follows(&self, progress: &watch::Receiver<Progress>) {
-        lock(&self.now).progress = Some(progress.clone());
+        self.now.lock().progress = Some(progress.clone());
     }
 
     /// What was in the way may be gone.
     pub(super) fn renders_again(&self) {
-        lock(&self.now).trouble = None;
+        self.now.lock().trouble = None;
     }
 
     pub(super) fn trouble(&self, why: impl ToString, next: impl ToString) {
-        lock(&self.now).trouble = Some(Trouble { why: why.to_string(), next: next.to_string() });
+        self.now.lock().trouble = Some(Trouble { why: why.to_string(), next: next.to_string() });
     }
 
     /// Nothing more is done about it by itself.
@@ -422,12 +419,12 @@ impl Entry {
         let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |meta| meta.len());
         let files =
             plan.files.iter().map(|file| (file.object.name(), Upload { sent_bytes: 0, size_bytes: size(&file.path) }));
-        lock(&self.now).files = files.collect();
+        self.now.lock().files = files.collect();
     }
 
     /// The upload goes on.
     pub(super) fn uploading(&self, progress: &uploader::Progress<'_>) {
-        let mut now = lock(&self.now);
+        let mut now = self.now.lock();
         match progress {
             uploader::Progress::Sending { object, sent_bytes, size_bytes } => {
                 now.files.insert(object.name(), Upload { sent_bytes: *sent_bytes, size_bytes: *size_bytes });
@@ -448,7 +445,7 @@ impl Entry {
         let Started { stream, event_ts, meeting_id, session_key, .. } = &self.started;
         let health = self.vitals.health();
         let seen = self.seen.borrow().clone();
-        let now = lock(&self.now);
+        let now = self.now.lock();
         let state = now.state.unwrap_or(Stage::Rendering);
         let closed = now.progress.as_ref().map(|progress| progress.borrow().closed);
         let rendering = closed.filter(|_| matches!(state, Stage::Recording | Stage::Rendering));

@@ -13,9 +13,10 @@ use crate::ids::{RecordingId, StreamId};
 use crate::output::{self, Manifest, Object};
 use crate::render::{self, Picture};
 use crate::store::{self, Store};
+use parking_lot::MutexGuard;
 use serde::Serialize;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// Why something was not done that somebody asked for.
 #[derive(Debug, thiserror::Error)]
@@ -139,13 +140,13 @@ impl Recorder {
         if let Some(Err(why)) = &self.health().ffmpeg {
             return Err(format!("ffmpeg: {why}"));
         }
-        let mut notices = self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut notices = self.shared.notices.lock().clone();
         notices.extend(self.bucket_trouble().map(|why| format!("bucket: {why}; recordings wait in the spool")));
         Ok(notices)
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
-        self.shared.health.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.health.lock()
     }
 
     /// Where recordings go.

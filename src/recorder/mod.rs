@@ -44,13 +44,14 @@ use blocking::blocking;
 use board::Board;
 use control::Health;
 use folder::Folder;
+use parking_lot::Mutex;
 use recording::Recording;
 use restart::Restarts;
 use serde_json::Value;
 use spool::{Left, Spool};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use stream::{Known, State, Stream};
 use tokio::sync::Semaphore;
@@ -323,7 +324,7 @@ impl Recorder {
                 tracing::warn!(err = %err, "what is over cannot be removed from the spool");
             }
             self.shared.board.forget_before(clock::unix_ms() - spool::REMEMBER.as_millis() as i64);
-            let mut streams = self.shared.streams.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut streams = self.shared.streams.lock();
             // Whoever holds a stream may be about to change it.
             streams.retain(|_, stream| {
                 Arc::strong_count(stream) > 1 || stream.try_lock().map_or(true, |stream| !stream.is_forgettable())
@@ -332,7 +333,7 @@ impl Recorder {
     }
 
     fn stream(&self, id: &StreamId) -> Arc<tokio::sync::Mutex<Stream>> {
-        let mut streams = self.shared.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut streams = self.shared.streams.lock();
         Arc::clone(streams.entry(id.clone()).or_default())
     }
 }
@@ -341,7 +342,7 @@ impl Shared {
     /// A task of a recording panicked: at first at once, for Zoom does not hold a stream for long, then less and less often.
     async fn after_panic(self: Arc<Self>, folder: Folder) {
         let panics = {
-            let mut panics = self.panics.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut panics = self.panics.lock();
             let count = panics.entry(folder.id().clone()).or_insert(0);
             *count += 1;
             *count
@@ -360,7 +361,7 @@ impl Shared {
     /// A recording of this stream is over; remembers what became of it.
     async fn note_over(&self, id: &RecordingId, stream_id: &StreamId, state: State) {
         let stream = {
-            let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+            let streams = self.streams.lock();
             streams.get(stream_id).cloned()
         };
         if let Some(stream) = stream {

@@ -18,9 +18,9 @@ use crate::output::{StopReason, Template};
 use crate::protocol::event::Started;
 use crate::render;
 use crate::rest::{Action, Client, Target};
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -140,7 +140,7 @@ impl Restarts {
     }
 
     fn meetings(&self) -> MutexGuard<'_, HashMap<Key, Meeting>> {
-        self.meetings.lock().unwrap_or_else(PoisonError::into_inner)
+        self.meetings.lock()
     }
 
     /// A recording begins: ties it, durably, to the one that broke, and tells that one.

@@ -6,11 +6,12 @@
 use super::webhooks::{Hooks, Signed};
 use super::{Error, Settings};
 use crate::protocol::signature;
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -142,8 +143,8 @@ impl Attackers {
 }
 
 impl Scene {
-    fn siege(&self) -> std::sync::MutexGuard<'_, Siege> {
-        self.siege.lock().unwrap_or_else(PoisonError::into_inner)
+    fn siege(&self) -> parking_lot::MutexGuard<'_, Siege> {
+        self.siege.lock()
     }
 
     async fn go_on(self: Arc<Self>, attack: Attack, stranger: usize) {

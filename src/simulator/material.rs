@@ -10,9 +10,10 @@ use super::sound::{MARK_EVERY_MS, MARK_MS, MARK_PHASE_MS};
 use super::{DEFAULT_LENGTH, Error, Progress, Settings};
 use crate::media::PictureCodec;
 use crate::protocol::message::Medium;
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::process::Stdio;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock};
 use tokio::sync::OnceCell;
 
 /// The longest loop; longer meetings repeat it.
@@ -109,7 +110,7 @@ impl Material {
         codec: PictureCodec,
     ) -> Result<Arc<Loop>, Error> {
         let look = Look { share, size, fps, codec, kbit_per_s: self.kbit_per_s, length_ms: self.loop_ms };
-        let cell = LOOPS.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(look).or_default().clone();
+        let cell = LOOPS.lock().entry(look).or_default().clone();
         cell.get_or_try_init(|| async { make(look).await.map(Arc::new) }).await.cloned()
     }
 }

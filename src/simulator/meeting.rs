@@ -12,9 +12,10 @@ use super::state::{Control, State, Window, tell};
 use super::summary::MeetingSummary;
 use super::{Progress, Settings, mock, products};
 use crate::protocol::message::Medium;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -133,7 +134,7 @@ impl Meeting {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Media time begins, and with it the wait for a client.

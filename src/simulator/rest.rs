@@ -13,11 +13,12 @@ use crate::ids::Product;
 use crate::rest::{Action, video_sdk_jwt};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode};
+use parking_lot::{Mutex, MutexGuard};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -80,7 +81,7 @@ pub(super) struct Tokens(Arc<Mutex<HashMap<String, Instant>>>);
 
 impl Tokens {
     fn all(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     pub(super) fn give(&self, life: Duration) -> String {
@@ -179,7 +180,7 @@ fn is_over(meeting: &Meeting) -> bool {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn answer(&self, method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> Response<Bytes> {

@@ -6,10 +6,11 @@ use super::meeting::Meeting;
 use super::socket::{Received, Socket};
 use super::{Error, Progress, Settings, media, mock, signaling};
 use crate::protocol::signature;
+use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -35,8 +36,8 @@ impl Registry {
         self.map().contains_key(&meeting.stream_id)
     }
 
-    fn map(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Meeting>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn map(&self) -> parking_lot::MutexGuard<'_, HashMap<String, Arc<Meeting>>> {
+        self.0.lock()
     }
 
     /// The test server has one stream, and paths without its id.

@@ -9,8 +9,9 @@ use super::{Error, Progress, Settings};
 use crate::errors::with_sources;
 use crate::ids::Product;
 use crate::protocol::signature;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The account of everything that is played.
@@ -80,7 +81,7 @@ impl Hooks {
 
     /// Every event that was sent.
     pub(super) fn captured(&self) -> Vec<Signed> {
-        self.captured.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.captured.lock().clone()
     }
 
     /// Asks whether the endpoint holds the Secret Token.
@@ -153,7 +154,7 @@ impl Hooks {
         let credentials = &self.settings.credentials;
         let signed = Signed::new(&credentials.secret_token, chrono::Utc::now().timestamp(), body.to_owned());
         if self.settings.attacks.contains(&Attack::Replayed) {
-            self.captured.lock().unwrap_or_else(PoisonError::into_inner).push(signed.clone());
+            self.captured.lock().push(signed.clone());
         }
         let tracking = uuid::Uuid::new_v4().simple().to_string().to_uppercase();
         let began = Instant::now();

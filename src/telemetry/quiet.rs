@@ -1,9 +1,10 @@
 //! Complaints that strangers can cause: the first of a kind is logged at once, the others are counted, and the count is
 //! logged each minute and at the end. Whoever floods a door writes a line a minute.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
@@ -46,7 +47,7 @@ impl Quiet {
     }
 
     fn is_first(&self, kind: &'static str, now: Instant) -> bool {
-        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kinds = self.kinds.lock();
         match kinds.get_mut(kind) {
             Some(repeats) => {
                 repeats.times += 1;
@@ -61,7 +62,7 @@ impl Quiet {
 
     /// What has to be said now. A kind that was quiet for a window is forgotten.
     fn told(&self, now: Instant, window: Duration) -> Vec<(&'static str, u64)> {
-        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kinds = self.kinds.lock();
         let mut told = Vec::new();
         kinds.retain(|kind, repeats| {
             if now.saturating_duration_since(repeats.since) < window {

@@ -2,9 +2,10 @@
 
 use super::super::{Delivery, NotTaken, Receiver};
 use crate::protocol::subscription::Report;
+use parking_lot::{Mutex, MutexGuard};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often the same trouble is told, at most.
@@ -26,7 +27,7 @@ struct State {
 
 impl Status {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Notes what happened, and logs it unless it was just told.

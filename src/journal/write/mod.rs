@@ -9,12 +9,13 @@ use super::note::Note;
 use super::read::Chunk;
 use super::{EVENT, Error, PENDING_BYTES};
 use crate::telemetry::metrics;
+use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
@@ -43,7 +44,7 @@ struct Guard(Arc<Shared>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        lock(&self.0.state).stopping = true;
+        self.0.state.lock().stopping = true;
         self.0.bell.notify_all();
     }
 }
@@ -159,7 +160,7 @@ impl Disk {
             sync_dir(dir).map_err(Error::new("syncing", dir))?;
         }
 
-        let mut state = lock(&self.shared.state);
+        let mut state = self.shared.state.lock();
         state.next_id += 1;
         let slot = Arc::new(Slot {
             id: state.next_id,
@@ -188,7 +189,7 @@ impl Disk {
 impl Disk {
     /// Ends the journal in `dir` if it is being written: whoever did has gone without a word.
     fn end(&self, dir: &Path) {
-        let slot = lock(&self.shared.state).journals.values().find(|slot| slot.dir == dir).cloned();
+        let slot = self.shared.state.lock().journals.values().find(|slot| slot.dir == dir).cloned();
         if let Some(slot) = slot {
             let wait = slot.wait(true);
             self.ring();
@@ -237,7 +238,7 @@ impl Journal {
     /// Ends it without waiting for a disk: nobody wants what is in it, and its directory may go. Whoever waits for it is told
     /// that it is not durable.
     pub fn discard(&self) {
-        *lock(&self.slot.pending) = Pending { phase: Phase::Discarded, ..Pending::default() };
+        *self.slot.pending.lock() = Pending { phase: Phase::Discarded, ..Pending::default() };
         self.disk.ring();
     }
 
@@ -248,7 +249,7 @@ impl Journal {
 
     /// How old the oldest message is that is not in a file yet.
     pub fn backlog(&self, now_ms: i64) -> Duration {
-        let pending = lock(&self.slot.pending);
+        let pending = self.slot.pending.lock();
         let waiting = (!pending.lines.is_empty()).then_some(pending.since_ms);
         let writing = Some(self.slot.writing_since_ms.load(Ordering::Relaxed)).filter(|since| *since != 0);
         let oldest = writing.into_iter().chain(waiting).min();
@@ -261,7 +262,7 @@ impl Journal {
     }
 
     fn push(&self, t_ms: i64, conn: &str, message: &[u8], form: Form) {
-        let mut pending = lock(&self.slot.pending);
+        let mut pending = self.slot.pending.lock();
         if pending.phase >= Phase::Ended {
             return;
         }
@@ -289,7 +290,7 @@ impl Slot {
     /// the disk refused, or the journal has ended.
     fn wait(&self, ending: bool) -> oneshot::Receiver<()> {
         let (done, wait) = oneshot::channel();
-        let mut pending = lock(&self.pending);
+        let mut pending = self.pending.lock();
         if ending && pending.phase == Phase::Open {
             pending.phase = Phase::Ending;
         }
@@ -302,7 +303,7 @@ impl Slot {
 
 impl Disk {
     fn ring(&self) {
-        lock(&self.shared.state).urgent = true;
+        self.shared.state.lock().urgent = true;
         self.shared.bell.notify_all();
     }
 }
@@ -345,10 +346,6 @@ fn push_line(lines: &mut Vec<u8>, t_ms: i64, conn: &str, message: &[u8], form: F
         }
     }
     lines.extend_from_slice(b"}\n");
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ async fn a_disk_that_takes_nothing_costs_counted_messages_and_a_note() {
     let message = format!(r#"{{"x":"{}"}}"#, "a".repeat(8 << 20));
     {
         // Holding the chunk is what a write that hangs does.
-        let _hanging = lock(&journal.slot.file);
+        let _hanging = journal.slot.file.lock();
         for t in 2..8 {
             journal.append(t, "video", message.as_bytes());
         }
@@ -101,7 +101,7 @@ async fn what_was_dropped_is_noted_though_nothing_follows() {
     let message = format!(r#"{{"x":"{}"}}"#, "a".repeat(20 << 20));
     let ended = Note::Ended { source: "event".into(), reason: None };
     {
-        let _hanging = lock(&journal.slot.file);
+        let _hanging = journal.slot.file.lock();
         journal.append(2, "video", message.as_bytes());
         journal.append(3, "video", message.as_bytes());
         // Events and notes are kept, however much there is.
@@ -130,7 +130,7 @@ async fn a_journal_that_has_ended_holds_no_memory() {
     journal.sync().await.unwrap();
     journal.append(3, "video", format!(r#"{{"data":"{}"}}"#, "x".repeat(300_000)).as_bytes());
     journal.close().await.unwrap();
-    let held = lock(&journal.slot.pending).lines.capacity() + lock(&journal.slot.file).writing.capacity();
+    let held = journal.slot.pending.lock().lines.capacity() + journal.slot.file.lock().writing.capacity();
     assert_eq!(held, 0);
 }
 
@@ -142,7 +142,7 @@ async fn a_journal_that_has_ended_lets_nobody_wait() {
     let journal = disk.open(tmp.path(), 1, "{}").unwrap();
     journal.close().await.unwrap();
     journal.append(2, EVENT, b"{}");
-    assert_eq!(lock(&journal.slot.pending).lines.capacity(), 0, "it is held for nothing");
+    assert_eq!(journal.slot.pending.lock().lines.capacity(), 0, "it is held for nothing");
     let wait = Duration::from_secs(10);
     assert!(tokio::time::timeout(wait, journal.sync()).await.expect("an answer").is_err());
     assert!(tokio::time::timeout(wait, journal.close()).await.expect("an answer").is_err());
@@ -157,7 +157,7 @@ async fn a_journal_that_is_discarded_keeps_nobody() {
     let journal = disk.open(tmp.path(), 1, "{}").unwrap();
     let closing = {
         // Holding the chunk is what a write that hangs does.
-        let _hanging = lock(&journal.slot.file);
+        let _hanging = journal.slot.file.lock();
         journal.append(2, EVENT, b"{}");
         let closing = journal.slot.wait(true);
         disk.ring();
@@ -168,10 +168,10 @@ async fn a_journal_that_is_discarded_keeps_nobody() {
     };
     assert!(tokio::time::timeout(Duration::from_secs(10), closing).await.expect("an answer").is_err());
     assert!(journal.sync().await.is_err());
-    while !lock(&disk.shared.state).journals.is_empty() {
+    while !disk.shared.state.lock().journals.is_empty() {
         tokio::time::sleep(FLUSH_EVERY).await;
     }
-    assert_eq!(lock(&journal.slot.pending).lines.capacity(), 0);
+    assert_eq!(journal.slot.pending.lock().lines.capacity(), 0);
 }
 
 /// What a failed write left is written first; what arrived since was told to be on the disk one flush too early.
@@ -182,8 +182,8 @@ async fn nobody_is_told_of_lines_that_wait_behind_a_failed_write() {
     let journal = disk.open(tmp.path(), 1, "{}").unwrap();
     let (to_sync, syncs) = mpsc::channel();
     // In place of the disk's own threads.
-    let slot = lock(&disk.shared.state).journals.drain().next().unwrap().1;
-    lock(&slot.file).writing = b"{\"t\":2,\"c\":\"audio\",\"m\":{}}\n".to_vec();
+    let slot = disk.shared.state.lock().journals.drain().next().unwrap().1;
+    slot.file.lock().writing = b"{\"t\":2,\"c\":\"audio\",\"m\":{}}\n".to_vec();
     journal.append(3, EVENT, b"{}");
     let mut synced = slot.wait(false);
     assert!(!flush(&slot, false, &to_sync));
@@ -205,10 +205,10 @@ async fn the_end_is_told_after_the_last_chunk_was_closed() {
     let mut progress = journal.progress();
     {
         // In place of the disk's own threads.
-        let slot = lock(&disk.shared.state).journals.drain().next().unwrap().1;
-        lock(&slot.file).bytes = CHUNK_BYTES;
+        let slot = disk.shared.state.lock().journals.drain().next().unwrap().1;
+        slot.file.lock().bytes = CHUNK_BYTES;
         assert!(!flush(&slot, false, &to_sync), "the chunk is closed");
-        lock(&slot.pending).phase = Phase::Ending;
+        slot.pending.lock().phase = Phase::Ending;
         assert!(flush(&slot, false, &to_sync), "the journal has ended");
         assert!(!progress.borrow_and_update().ended, "and nobody knows yet");
         drop(to_sync);

@@ -4,11 +4,11 @@
 use super::super::files::{create, sync_dir};
 use super::super::read::Chunk;
 use super::super::{CHUNK_AGE, CHUNK_BYTES, FLUSH_EVERY, SYNC_EVERY};
-use super::{OpenChunk, Pending, Phase, Progress, Shared, Slot, lock};
+use super::{OpenChunk, Pending, Phase, Progress, Shared, Slot};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Instant;
 use tokio::sync::oneshot;
@@ -69,9 +69,9 @@ fn write_loop(shared: &Shared, to_sync: &mpsc::Sender<Sync>) {
     let mut last_sync = Instant::now();
     loop {
         let (slots, stopping) = {
-            let mut state = lock(&shared.state);
+            let mut state = shared.state.lock();
             if !state.urgent && !state.stopping {
-                state = shared.bell.wait_timeout(state, FLUSH_EVERY).unwrap_or_else(PoisonError::into_inner).0;
+                shared.bell.wait_for(&mut state, FLUSH_EVERY);
             }
             state.urgent = false;
             (state.journals.values().cloned().collect::<Vec<_>>(), state.stopping)
@@ -82,7 +82,7 @@ fn write_loop(shared: &Shared, to_sync: &mpsc::Sender<Sync>) {
         }
         for slot in slots {
             if flush(&slot, sync_now, to_sync) {
-                lock(&shared.state).journals.remove(&slot.id);
+                shared.state.lock().journals.remove(&slot.id);
             }
         }
         if stopping {
@@ -93,10 +93,10 @@ fn write_loop(shared: &Shared, to_sync: &mpsc::Sender<Sync>) {
 
 /// Writes what is pending of one journal. Returns whether it has ended.
 pub(super) fn flush(slot: &Arc<Slot>, sync_now: bool, to_sync: &mpsc::Sender<Sync>) -> bool {
-    let mut chunk = lock(&slot.file);
+    let mut chunk = slot.file.lock();
     let chunk = &mut *chunk;
     let ending = {
-        let mut pending = lock(&slot.pending);
+        let mut pending = slot.pending.lock();
         if pending.phase == Phase::Discarded {
             (chunk.file, chunk.writing) = (None, Vec::new());
             chunk.waiters.clear();
@@ -140,7 +140,7 @@ pub(super) fn flush(slot: &Arc<Slot>, sync_now: bool, to_sync: &mpsc::Sender<Syn
         chunk.writing = Vec::new();
         chunk.done = 0;
         // Whoever came since this flush began came too late, and is told by the end of the channel.
-        let mut pending = lock(&slot.pending);
+        let mut pending = slot.pending.lock();
         *pending = Pending { phase: pending.phase.max(Phase::Ended), ..Pending::default() };
     }
     let send = |sync| to_sync.send(sync).expect("the sync thread outlives the write thread");
@@ -232,7 +232,7 @@ pub(super) fn sync_loop(syncs: &mpsc::Receiver<Sync>) {
                     })
                     .and_then(|()| sync_dir(&slot.dir));
                 slot.progress.send_modify(|progress| *progress = Progress { closed: number, ended: last });
-                let is_gone = result.is_err() && lock(&slot.pending).phase == Phase::Discarded;
+                let is_gone = result.is_err() && slot.pending.lock().phase == Phase::Discarded;
                 (if is_gone { Ok(()) } else { result }, waiters)
             }
         };

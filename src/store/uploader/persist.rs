@@ -152,8 +152,8 @@ impl Uploader {
         }
     }
 
-    pub(super) fn failing(&self) -> std::sync::MutexGuard<'_, Outage> {
-        self.outage.lock().expect("nothing panics under this lock")
+    pub(super) fn failing(&self) -> parking_lot::MutexGuard<'_, Outage> {
+        self.outage.lock()
     }
 }
 
