@@ -19,7 +19,7 @@
 //! code, whether the meeting is live, is finished after a crash, or is rendered again from a kept journal.
 //!
 //! A stage knows the type that it receives and never the stage that receives from it; only [`recorder`] knows the
-//! whole chain. [`advice`], [`ids`], [`media`], [`protocol`], [`timeline`], [`container`] and [`output`] are pure: no clock, no
+//! whole chain. [`advice`], [`ids`], [`media`], [`secret`], [`protocol`], [`timeline`], [`container`] and [`output`] are pure: no clock, no
 //! task, no socket, no file (clippy holds them to it).
 //!
 //! # Invariants
@@ -63,6 +63,7 @@ pub mod cloud;
 pub mod config;
 pub mod container;
 pub mod dial;
+mod disk;
 mod errors;
 pub mod events;
 pub mod ffmpeg;
@@ -76,6 +77,8 @@ pub mod protocol;
 pub mod recorder;
 pub mod render;
 pub mod rest;
+mod retry_after;
+pub mod secret;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;
@@ -84,3 +87,6 @@ pub mod verify;
 
 /// The version, and the commit that was built where it is known: `0.1.0 (878fee6c0d1e)`.
 pub const VERSION: &str = env!("RTMS_RECORDER_VERSION");
+
+/// How it introduces itself to servers.
+pub const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));

@@ -3,12 +3,14 @@
 mod common;
 
 use common::http::{Answer, get, metric, request};
+use common::platter::Platter;
 use common::s3::S3Server;
 use common::{Home, LIMIT, Recorder, meeting, play_one, provide_crypto};
 use rtms_recorder::admin::OPENAPI;
 use rtms_recorder::simulator::{self, MeetingSummary, Progress};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
@@ -172,6 +174,24 @@ async fn a_recording_that_is_stopped_is_published_and_one_that_is_deleted_is_gon
     playing.abort();
 }
 
+/// Who asked may not wait for the answer, which is slow if the disk is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_to_be_deleted_is_whoever_goes_away() {
+    let mut home = Home::new();
+    Platter::under(&mut home);
+    home.set("PLATTER_DELAY_MS", "100");
+    let recorder = home.start().await;
+    let to = admin(&recorder);
+    let playing = play(&recorder, 30);
+    let live = recording(to, "recording", |r| r["received"].as_array().is_some_and(|of| of.len() > 2)).await;
+    let id = live["id"].as_str().expect("an id").to_owned();
+    let line = format!("DELETE /api/recordings/{id}");
+    tokio::time::timeout(Duration::from_millis(150), told(to, &line)).await.expect_err("it is not answered yet");
+    recording(to, "deleted", |r| r["state"] == "deleted").await;
+    assert!(recorder.logged("forcing a journal to the disk failed").is_empty(), "{}", recorder.raw_log());
+    playing.abort();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_are_not_let_in() {
     let mut home = Home::new();
@@ -254,24 +274,23 @@ async fn an_address_that_is_taken_or_open_to_all_is_a_clear_mistake() {
     assert_eq!(get(recorder.address(), "/metrics").await.status, 404);
 }
 
+/// Plays a meeting whose upload fails: what is in the way of it, and what is told of the recording.
+async fn stuck(home: &Home, recorder: &Recorder) -> (PathBuf, Value) {
+    let in_the_way = home.block_bucket();
+    play_one(meeting(&recorder.webhook, 4)).await;
+    (in_the_way, recording(admin(recorder), "in trouble", |r| r["trouble"].is_object()).await)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_fails_is_told_and_tried_again_when_asked() {
     let home = Home::new();
     let recorder = home.start().await;
     let to = admin(&recorder);
-    // A file where the bucket's folder for the year has to be.
-    let bucket = home.path("bucket");
-    std::fs::create_dir_all(&bucket).expect("a directory");
-    let mut settings = meeting(&recorder.webhook, 4);
-    settings.speed = 4.0;
-    let year = chrono::Utc::now().format("%Y").to_string();
-    std::fs::write(bucket.join(&year), b"in the way").expect("a file");
-    play_one(settings).await;
-    let stuck = recording(to, "in trouble", |r| r["trouble"].is_object()).await;
+    let (in_the_way, stuck) = stuck(&home, &recorder).await;
     let ready = get(recorder.address(), "/readyz").await;
     assert!(stuck["state"] == "failed" || ready.body.contains("bucket: "), "{ready:?} {stuck:#}");
     assert_eq!(ready.status, 200, "a bucket that is down stops no recording: {ready:?}");
-    std::fs::remove_file(bucket.join(&year)).expect("it is there");
+    std::fs::remove_file(in_the_way).expect("it is there");
     let id = stuck["id"].as_str().expect("an id");
     assert_eq!(told(to, &format!("POST /api/recordings/{id}/retry")).await.status, 202);
     recorder.published(1).await;
@@ -315,18 +334,11 @@ async fn what_had_been_given_up_is_deleted_when_told() {
     let home = Home::new();
     let recorder = home.start().await;
     let to = admin(&recorder);
-    let bucket = home.path("bucket");
-    std::fs::create_dir_all(&bucket).expect("a directory");
-    let year = bucket.join(chrono::Utc::now().format("%Y").to_string());
-    std::fs::write(&year, b"in the way").expect("a file");
-    let mut settings = meeting(&recorder.webhook, 4);
-    settings.speed = 4.0;
-    play_one(settings).await;
-    let stuck = recording(to, "in trouble", |r| r["trouble"].is_object()).await;
+    let (in_the_way, stuck) = stuck(&home, &recorder).await;
     let id = stuck["id"].as_str().expect("an id");
     // Trying again does not bring a file back that somebody took out of the spool.
     std::fs::remove_file(home.spool().join(id).join("out/timeline.json")).expect("it is there");
-    std::fs::remove_file(&year).expect("it is there");
+    std::fs::remove_file(in_the_way).expect("it is there");
     assert_eq!(told(to, &format!("POST /api/recordings/{id}/retry")).await.status, 202);
     recording(to, "given up", |r| r["state"] == "failed").await;
     let ready = get(recorder.address(), "/readyz").await;
@@ -446,6 +458,14 @@ async fn files_in_a_bucket_are_linked_to_by_signed_links() {
     assert_eq!((part.status, part.body.as_str()), (206, "ftyp"));
     // Through the recorder it can be read, too, as where nothing can be signed.
     let path = format!("GET /api/recordings/{id}/files/recording.mp4");
-    let part = request(to, &path, &[("range", "bytes=4-7")], b"").await;
-    assert_eq!((part.status, part.body.as_str()), (206, "ftyp"));
+    server.forget();
+    for _ in 0..3 {
+        let part = request(to, &path, &[("range", "bytes=4-7")], b"").await;
+        assert_eq!((part.status, part.body.as_str()), (206, "ftyp"));
+    }
+    // The manifest is fetched for the first range alone, and what is deleted is gone though that is remembered.
+    let manifests = server.seen().iter().filter(|seen| seen.key.ends_with("/manifest.json")).count();
+    assert_eq!(manifests, 1, "{:?}", server.seen());
+    told(to, &format!("DELETE /api/recordings/{id}")).await;
+    assert_eq!(request(to, &path, &[("range", "bytes=4-7")], b"").await.status, 404);
 }

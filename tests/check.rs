@@ -62,9 +62,7 @@ async fn check(home: &Home, args: &[&str]) -> Said {
 
 /// A home whose Zoom is nowhere: what is asked of it fails at once.
 async fn alone(mut home: Home) -> Home {
-    let nobody = common::ports::free();
-    home.set("ZOOM_OAUTH_URL", &format!("http://{nobody}/oauth/token"));
-    home.set("ZOOM_API_URL", &format!("http://{nobody}/v2"));
+    home.set_zoom(common::ports::free());
     home
 }
 
@@ -76,8 +74,7 @@ async fn all_is_well_beside_a_recorder_that_records() {
     let server = S3Server::start().await;
     let mut home = Home::with_s3(server.address);
     let rest = common::ports::free();
-    home.set("ZOOM_OAUTH_URL", &format!("http://{rest}/oauth/token"));
-    home.set("ZOOM_API_URL", &format!("http://{rest}/v2"));
+    home.set_zoom(rest);
     home.set("SHUTDOWN", "handover");
     let recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 240);

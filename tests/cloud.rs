@@ -3,7 +3,7 @@
 mod common;
 
 use common::tls::TlsProxy;
-use common::{Home, Recorder, Recording, meeting, play, ports, provide_crypto, until};
+use common::{ACCOUNT, Home, Recorder, Recording, meeting, play, ports, provide_crypto, until};
 use rtms_recorder::output::manifest::{CloudSource, Source};
 use rtms_recorder::simulator::{Cloud, Download, Events, Rest, Settings, Summary};
 use serde_json::{Value, json};
@@ -26,8 +26,7 @@ impl Zoom {
 
     fn home(self) -> Home {
         let mut home = Home::new();
-        home.set("ZOOM_API_URL", &format!("http://{}/v2", self.rest));
-        home.set("ZOOM_OAUTH_URL", &format!("http://{}/oauth/token", self.rest));
+        home.set_zoom(self.rest);
         home.set("PORT", &ports::free().port().to_string());
         home
     }
@@ -168,6 +167,33 @@ async fn however_often_it_is_told_of_it_is_imported_once() {
     assert_eq!(home.bucket().keys().await, keys);
 }
 
+/// A newer version has been here, and the spool does not know of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_whose_manifest_cannot_be_read_is_taken() {
+    let zoom = Zoom::new();
+    let home = zoom.home();
+    let again = |recorder: &Recorder| {
+        zoom.recording(recorder, |cloud| cloud.instance = Some(("Ab+/cdEFghIJklMNopQRst==".to_owned(), 1_785_578_400)))
+    };
+    let recorder = home.start().await;
+    play(again(&recorder)).await;
+    imported(&home, &recorder, 1).await;
+    recorder.kill();
+    let keys = home.bucket().keys().await;
+    let theirs = keys.iter().find(|key| key.ends_with("/manifest.json")).expect("a manifest");
+    std::fs::write(home.path("bucket").join(theirs), "{\"schema_version\": 2}").expect("it can be written");
+    std::fs::remove_dir_all(home.spool()).expect("it is there");
+
+    let recorder = home.start().await;
+    play(again(&recorder)).await;
+    imported(&home, &recorder, 1).await;
+    let line = recorder.wait_for("a manifest in the bucket cannot be read").await;
+    assert_eq!(line["key"].as_str(), Some(theirs.as_str()), "{line}");
+    assert_eq!(home.bucket().read(theirs).await, b"{\"schema_version\": 2}");
+    let ours = theirs.replace("/manifest.json", "-2/manifest.json");
+    assert_eq!(home.bucket().keys().await.iter().filter(|key| **key == ours).count(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transcript_that_comes_later_is_a_recording_of_its_own() {
     let zoom = Zoom::new();
@@ -232,7 +258,7 @@ async fn what_was_fetched_waits_for_the_bucket() {
     let zoom = Zoom::new();
     let address = common::ports::free();
     let mut home = Home::with_s3(address);
-    home.set("ZOOM_OAUTH_URL", &format!("http://{}/oauth/token", zoom.rest));
+    home.set_zoom(zoom.rest);
     let recorder = home.start().await;
     let summary = play(zoom.recording(&recorder, |_| {})).await;
     recorder.wait_for("an import waits for the bucket").await;
@@ -249,7 +275,7 @@ async fn what_was_fetched_waits_for_the_bucket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_token_is_renewed_by_oauth() {
-    for account in [None, Some("acSimulator1")] {
+    for account in [None, Some(ACCOUNT)] {
         let zoom = Zoom::new();
         let mut home = zoom.home();
         if let Some(account) = account {

@@ -4,8 +4,10 @@ mod common;
 
 use common::http::{now_s, signed};
 use common::{Home, Recorder, meeting, play_one, until};
+use rtms_recorder::journal::{Disk, Note};
 use rtms_recorder::output::Manifest;
 use serde_json::json;
+use std::net::TcpListener;
 use std::time::Duration;
 
 /// Zoom's word that consent was withdrawn.
@@ -21,9 +23,18 @@ async fn stop(recorder: &Recorder, stream_id: &str, event_ts: i64, stop_reason: 
 
 /// A start event for a server that does not answer.
 async fn start(recorder: &Recorder, stream_id: &str, meeting: &str, event_ts: i64) {
-    let body = json!({"event": "meeting.rtms_started", "event_ts": event_ts, "payload": {
-        "meeting_uuid": meeting, "rtms_stream_id": stream_id, "server_urls": "ws://127.0.0.1:9"}});
-    assert_eq!(signed(recorder.address(), body.to_string().as_bytes()).await.status, 200);
+    start_at(recorder, stream_id, meeting, event_ts, "127.0.0.1:9").await;
+}
+
+async fn start_at(recorder: &Recorder, stream_id: &str, meeting: &str, event_ts: i64, server: &str) {
+    let body = started(stream_id, meeting, event_ts, server);
+    assert_eq!(signed(recorder.address(), body.as_bytes()).await.status, 200);
+}
+
+fn started(stream_id: &str, meeting: &str, event_ts: i64, server: &str) -> String {
+    json!({"event": "meeting.rtms_started", "event_ts": event_ts, "payload": {
+        "meeting_uuid": meeting, "rtms_stream_id": stream_id, "server_urls": format!("ws://{server}")}})
+    .to_string()
 }
 
 /// Nothing is left but the manifest in the bucket and the mark that the stream is over.
@@ -46,6 +57,57 @@ async fn withdrawn_with_the_end_of_the_stream() {
     recorder.wait_for("deleted, as consent was withdrawn").await;
     nothing_is_left(&home, &sent.stream_id).await;
     assert!(recorder.logged("published").is_empty());
+
+    // Told again, as Zoom may: there is nothing left to be done, not even by a next start.
+    let key = home.bucket().keys().await.remove(0);
+    let manifest = home.bucket().read(&key).await;
+    revoke(&recorder, &sent.stream_id, sent.end_ms + 1000).await;
+    nothing_is_left(&home, &sent.stream_id).await;
+    recorder.kill();
+    let recorder = home.start().await;
+    revoke(&recorder, &sent.stream_id, sent.end_ms + 1000).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    nothing_is_left(&home, &sent.stream_id).await;
+    assert!(recorder.logged("deleted, as consent was withdrawn").is_empty(), "{}", recorder.raw_log());
+    assert_eq!(home.bucket().read(&key).await, manifest);
+}
+
+/// The signaling connection said so, that is in the journal, and the recorder was killed before it did anything about it.
+#[tokio::test(flavor = "multi_thread")]
+async fn withdrawn_with_the_end_of_the_stream_and_killed_at_once() {
+    let home = Home::new();
+    let folder = home.spool().join("s");
+    std::fs::create_dir_all(&folder).expect("a directory");
+    let started = started("s", "m", now_s() * 1000, "127.0.0.1:9");
+    std::fs::write(folder.join("start.json"), &started).expect("a file");
+    let journal = Disk::start().expect("threads").open(&folder.join("journal"), now_s() * 1000, &started);
+    let journal = journal.expect("a journal");
+    journal.note(now_s() * 1000, &Note::Ended { source: "state".into(), reason: Some(8) });
+    journal.close().await.expect("a closed journal");
+
+    let recorder = home.start().await;
+    recorder.wait_for("deleted, as consent was withdrawn").await;
+    nothing_is_left(&home, "s").await;
+    assert!(recorder.logged("published").is_empty());
+}
+
+/// Zoom does not wait until our sockets are closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_starts_again_while_it_ends_is_recorded_again() {
+    let home = Home::new();
+    let recorder = home.start().await;
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let server = silent.local_addr().expect("an address").to_string();
+    let at = now_s() * 1000;
+    start_at(&recorder, "s", "m", at, &server).await;
+    recorder.wait_for("recording started").await;
+    stop(&recorder, "s", at + 1000, 6).await;
+    start_at(&recorder, "s", "m", at + 2000, &server).await;
+    recorder.wait_for_many("recording started", 2).await;
+    stop(&recorder, "s", at + 3000, 6).await;
+    recorder.published(2).await;
+    let recordings = home.bucket().recordings().await;
+    assert!(recordings.iter().any(|recording| recording.manifest.recording_id.as_str() == "s.2"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -111,6 +111,34 @@ fn full_while_recording_what_is_lost_is_counted_and_listed() {
     });
 }
 
+/// What is to be deleted does not wait for the room that it takes.
+#[test]
+fn full_and_consent_is_withdrawn() {
+    small::run("full_and_consent_is_withdrawn", async {
+        let home = Home::new();
+        let disk = SmallDisk::over(&home.spool(), "48m");
+        let recorder = home.start().await;
+        let mut settings = meeting(&recorder.webhook, 60);
+        settings.speed = 1.0;
+        provide_crypto();
+        let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
+        recorder.wait_for("media flow").await;
+        disk.leave(0);
+        recorder.wait_for("writing a journal failed").await;
+        let start = std::fs::read(home.spooled().join("start.json")).expect("a start event");
+        let start: serde_json::Value = serde_json::from_slice(&start).expect("JSON");
+        let body = json!({"event": "meeting.rtms_stopped", "event_ts": (now_s() + 1) * 1000, "payload": {
+            "meeting_uuid": start["payload"]["meeting_uuid"], "rtms_stream_id": start["payload"]["rtms_stream_id"],
+            "stop_reason": 8}})
+        .to_string();
+        assert_eq!(signed(recorder.address(), body.as_bytes()).await.status, 200);
+        recorder.wait_for("deleted, as consent was withdrawn").await;
+        assert!(home.spool_files().iter().all(|file| !file.contains('/') || file.ends_with("done.json")));
+        playing.abort();
+        recorder.kill();
+    });
+}
+
 #[test]
 fn full_while_rendering_it_is_done_when_there_is_room() {
     small::run("full_while_rendering_it_is_done_when_there_is_room", async {

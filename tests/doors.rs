@@ -3,12 +3,11 @@
 
 mod common;
 
-use common::http::{Answer, get, now_s, raw, request, signed};
+use common::http::{Answer, Seal, get, now_s, raw, request, signed, signed_with};
 use common::tls::TlsProxy;
 use common::{Home, LIMIT, Recorder, SECRET_TOKEN, meeting, play_one, provide_crypto};
 use rtms_recorder::events::server::MOST_CONNECTIONS;
 use rtms_recorder::listen::HEAD_WITHIN;
-use rtms_recorder::protocol::signature;
 use rtms_recorder::simulator::{self, Progress};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -32,19 +31,21 @@ async fn what_is_not_signed_is_refused_in_few_words_and_leaves_no_trace() {
     let recorder = home.start().await;
     let body = started("s1", "ws://127.0.0.1:9/x").to_string();
     let body = body.as_bytes();
-    let sign = |at: i64| (at.to_string(), signature::webhook(SECRET_TOKEN, &at.to_string(), body));
-    let ((now, good), (past, stale), (future, early)) = (sign(now_s()), sign(now_s() - 301), sign(now_s() + 360));
-    let other = signature::webhook("another-token", &now, body);
-    let (time, name) = ("x-zm-request-timestamp", "x-zm-signature");
+    let now = now_s();
+    let seal = |at_s: i64| Seal::new(SECRET_TOKEN, at_s, body);
+    let (good, stale, early) = (seal(now), seal(now - 301), seal(now + 360));
+    let other = Seal::new("another-token", now, body);
+    let [timestamp, signature] = good.headers();
+    let bare = &good.signature[3..];
     let cases: [(&str, Vec<(&str, &str)>); 8] = [
-        ("of another app", vec![(time, &now), (name, &other)]),
-        ("301 s old", vec![(time, &past), (name, &stale)]),
-        ("from the future", vec![(time, &future), (name, &early)]),
+        ("of another app", other.headers().to_vec()),
+        ("301 s old", stale.headers().to_vec()),
+        ("from the future", early.headers().to_vec()),
         ("no headers", vec![]),
-        ("no signature", vec![(time, &now)]),
-        ("no timestamp", vec![(name, &good)]),
-        ("a timestamp that is none", vec![(time, "yesterday"), (name, &good)]),
-        ("no version", vec![(time, &now), (name, &good[3..])]),
+        ("no signature", vec![timestamp]),
+        ("no timestamp", vec![signature]),
+        ("a timestamp that is none", vec![(Seal::TIMESTAMP, "yesterday"), signature]),
+        ("no version", vec![timestamp, (Seal::SIGNATURE, bare)]),
     ];
     for (what, headers) in &cases {
         assert_eq!(post(&recorder, headers, body).await.status, 401, "{what}");
@@ -53,10 +54,10 @@ async fn what_is_not_signed_is_refused_in_few_words_and_leaves_no_trace() {
     recorder.wait_for_many("a webhook was refused", 4).await;
     assert_eq!(recorder.complaints().len(), 4, "one line for each way to be refused\n{}", recorder.raw_log());
     // The right signature over another body.
-    assert_eq!(post(&recorder, &[(time, &now), (name, &good)], b"{}").await.status, 401);
+    assert_eq!(post(&recorder, &good.headers(), b"{}").await.status, 401);
     assert_eq!(home.spool_files(), Vec::<String>::new());
     assert_eq!(recorder.logged("recording started").len(), 0);
-    assert!(!recorder.raw_log().contains(&good[3..]), "a signature was logged");
+    assert!(!recorder.raw_log().contains(bare), "a signature was logged");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,10 +131,7 @@ async fn only_the_webhook_and_two_pages_are_there() {
     assert_eq!(request(to, "POST /", &[], b"{}").await.status, 404);
     // The vector of Zoom's documentation.
     let body = br#"{"event":"endpoint.url_validation","payload":{"plainToken":"qgg8vlvZRS6UYooatFL8Aw"}}"#;
-    let at = now_s().to_string();
-    let signature = signature::webhook("demo-secret-token", &at, body);
-    let headers = [("x-zm-request-timestamp", at.as_str()), ("x-zm-signature", signature.as_str())];
-    let answer = post(&recorder, &headers, body).await;
+    let answer = signed_with("demo-secret-token", to, body).await;
     let said: Value = serde_json::from_str(&answer.body).expect("JSON");
     assert_eq!(answer.status, 200);
     assert_eq!(

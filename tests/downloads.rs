@@ -51,7 +51,7 @@ impl Zoom {
 
     fn home(&self) -> Home {
         let mut home = Home::new();
-        home.set("ZOOM_OAUTH_URL", &format!("http://{}/oauth/token", self.address));
+        home.set_zoom(self.address);
         home
     }
 

@@ -4,15 +4,13 @@
 mod common;
 
 use common::http::get;
-use common::{CLIENT_ID, Home, LIMIT, Recorder, meeting, play, ports, until};
+use common::{ACCOUNT, CLIENT_ID, Home, LIMIT, Recorder, meeting, play, ports, until};
 use rtms_recorder::simulator::{Events, EventsSummary, Rest, Settings, Summary};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 const SUBSCRIPTION: &str = "subscriptionOfTheTests";
-/// The simulator's account.
-const ACCOUNT: &str = "acSimulator1";
 
 /// Where a simulated Zoom has its REST side and its sockets.
 #[derive(Clone, Copy)]
@@ -30,14 +28,9 @@ impl Zoom {
     fn home(self) -> Home {
         let mut home = Home::new();
         home.unset("ZOOM_SECRET_TOKEN");
-        for (name, value) in [
-            ("ZOOM_SUBSCRIPTION_ID", SUBSCRIPTION.to_owned()),
-            ("ZOOM_EVENTS_URL", format!("ws://{}/ws", self.sockets)),
-            ("ZOOM_API_URL", format!("http://{}/v2", self.rest)),
-            ("ZOOM_OAUTH_URL", format!("http://{}/oauth/token", self.rest)),
-        ] {
-            home.set(name, &value);
-        }
+        home.set_zoom(self.rest);
+        home.set("ZOOM_SUBSCRIPTION_ID", SUBSCRIPTION);
+        home.set("ZOOM_EVENTS_URL", &format!("ws://{}/ws", self.sockets));
         home
     }
 

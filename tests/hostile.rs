@@ -3,10 +3,9 @@
 
 mod common;
 
-use common::http::{now_s, raw, signed};
+use common::http::{Seal, now_s, raw, signed};
 use common::{Home, LIMIT, Recorder, SECRET_TOKEN, meeting, play};
 use futures_util::{SinkExt, StreamExt};
-use rtms_recorder::protocol::signature;
 use rtms_recorder::simulator::{Attack, Siege};
 use serde_json::json;
 use std::net::SocketAddr;
@@ -92,11 +91,10 @@ async fn a_crowd_keeps_nothing_waiting() {
 
 /// A webhook as Zoom sent it at a time, to be sent again and again.
 fn sealed(to: SocketAddr, at_s: i64, body: &serde_json::Value) -> Vec<u8> {
-    let (at, body) = (at_s.to_string(), body.to_string());
-    let signature = signature::webhook(SECRET_TOKEN, &at, body.as_bytes());
+    let body = body.to_string();
+    let seal = Seal::new(SECRET_TOKEN, at_s, body.as_bytes()).lines();
     format!(
-        "POST /webhook HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\ncontent-length: {}\r\n\
-         x-zm-request-timestamp: {at}\r\nx-zm-signature: {signature}\r\n\r\n{body}",
+        "POST /webhook HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\ncontent-length: {}\r\n{seal}\r\n{body}",
         body.len()
     )
     .into_bytes()

@@ -104,8 +104,7 @@ async fn the_policy_is_enough_and_no_more() {
     home.set("AWS_SECRET_ACCESS_KEY", between(&key, "<SecretAccessKey>", "</SecretAccessKey>"));
     // Of a bulk deletion moto looks at the right to delete the bucket's own ARN; Amazon looks at each object.
     home.set("AWS_DISABLE_BULK_DELETE", "true");
-    home.set("ZOOM_OAUTH_URL", "http://127.0.0.1:9/oauth/token");
-    home.set("ZOOM_API_URL", "http://127.0.0.1:9/v2");
+    home.set_zoom(common::ports::free());
 
     let policy: Value = serde_json::from_str(POLICY).expect("JSON");
     admin.allow(&policy).await;

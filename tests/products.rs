@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::http::{get, now_s, request, signed};
+use common::http::{get, now_s, signed, signed_with};
 use common::{Home, SECRET_TOKEN, meeting, play, play_one, provide_crypto, until};
 use rtms_recorder::ids::Product;
 use rtms_recorder::output::manifest::Ids;
@@ -197,17 +197,11 @@ async fn a_challenge_is_answered_with_the_token_of_the_app_that_asks() {
     let recorder = home.start().await;
     let body = br#"{"event":"endpoint.url_validation","payload":{"plainToken":"abc"}}"#;
     for token in [SECRET_TOKEN, SDK_TOKEN] {
-        let at = now_s().to_string();
-        let signature = signature::webhook(token, &at, body);
-        let headers = [("x-zm-request-timestamp", at.as_str()), ("x-zm-signature", signature.as_str())];
-        let answer = request(recorder.address(), "POST /webhook", &headers, body).await;
+        let answer = signed_with(token, recorder.address(), body).await;
         let said: Value = serde_json::from_str(&answer.body).expect("JSON");
         assert_eq!(said["encryptedToken"], signature::challenge(token, "abc"));
     }
-    let at = now_s().to_string();
-    let signature = signature::webhook("of-a-third-app", &at, body);
-    let headers = [("x-zm-request-timestamp", at.as_str()), ("x-zm-signature", signature.as_str())];
-    assert_eq!(request(recorder.address(), "POST /webhook", &headers, body).await.status, 401);
+    assert_eq!(signed_with("of-a-third-app", recorder.address(), body).await.status, 401);
     // An app may start streams of its own products only.
     let body = json!({"event": "session.rtms_started", "event_ts": now_s() * 1000, "payload": {
         "session_id": "s==", "rtms_stream_id": "s1", "server_urls": "ws://127.0.0.1:9/x"}});
@@ -215,10 +209,7 @@ async fn a_challenge_is_answered_with_the_token_of_the_app_that_asks() {
     recorder.wait_for("a Video SDK session is not recorded").await;
     let body = json!({"event": "meeting.rtms_started", "event_ts": now_s() * 1000, "payload": {
         "meeting_uuid": "m==", "rtms_stream_id": "s2", "server_urls": "ws://127.0.0.1:9/x"}});
-    let body = body.to_string();
-    let signature = signature::webhook(SDK_TOKEN, &at, body.as_bytes());
-    let headers = [("x-zm-request-timestamp", at.as_str()), ("x-zm-signature", signature.as_str())];
-    assert_eq!(request(recorder.address(), "POST /webhook", &headers, body.as_bytes()).await.status, 200);
+    assert_eq!(signed_with(SDK_TOKEN, recorder.address(), body.to_string().as_bytes()).await.status, 200);
     recorder.wait_for("the app that sent its start event has no ZOOM_CLIENT_ID").await;
     assert_eq!(home.spool_files(), Vec::<String>::new());
 }

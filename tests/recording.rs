@@ -258,7 +258,7 @@ async fn text_frames_only_and_payloads_nested() {
     })
     .await;
     nothing_lost(&sent, &recording);
-    assert_eq!(recording.manifest.ids.account_id.as_deref(), Some("acSimulator1"));
+    assert_eq!(recording.manifest.ids.account_id.as_deref(), Some(common::ACCOUNT));
     assert_eq!(recording.manifest.counters.unparsed_messages, 0);
 }
 

@@ -3,9 +3,8 @@
 
 mod common;
 
-use common::http::{get, now_s, signed};
+use common::http::{Seal, get, now_s, signed};
 use common::{Home, LIMIT, SECRET_TOKEN};
-use rtms_recorder::protocol::signature;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,9 +14,7 @@ const BODY: &str = r#"{"event":"meeting.started","payload":{}}"#;
 
 /// The signature of a body, as lines of a head.
 fn seal(body: &[u8]) -> String {
-    let at = now_s().to_string();
-    let signature = signature::webhook(SECRET_TOKEN, &at, body);
-    format!("x-zm-request-timestamp: {at}\r\nx-zm-signature: {signature}\r\n")
+    Seal::new(SECRET_TOKEN, now_s(), body).lines()
 }
 
 /// All that comes back, until the server closes or says nothing for a while.

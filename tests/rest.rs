@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{CLIENT_ID, CLIENT_SECRET, Home, Recorder, meeting, play, ports, provide_crypto};
+use common::{ACCOUNT, CLIENT_ID, CLIENT_SECRET, Home, Recorder, meeting, play, ports, provide_crypto};
 use rtms_recorder::config::RestConfig;
 use rtms_recorder::ids::Product;
 use rtms_recorder::output::Manifest;
@@ -14,14 +14,10 @@ use std::process::Output;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// The simulator's account.
-const ACCOUNT: &str = "acSimulator1";
-
 /// A home whose REST API is at `rest`.
 fn home(rest: SocketAddr) -> Home {
     let mut home = Home::new();
-    home.set("ZOOM_API_URL", &format!("http://{rest}/v2"));
-    home.set("ZOOM_OAUTH_URL", &format!("http://{rest}/oauth/token"));
+    home.set_zoom(rest);
     home
 }
 
@@ -127,18 +123,9 @@ fn wrong_settings_are_named() {
 /// A client like the recorder's.
 fn client(rest: SocketAddr) -> Client {
     provide_crypto();
-    let env = |name: &str| {
-        Some(match name {
-            "ZOOM_CLIENT_ID" => CLIENT_ID.to_owned(),
-            "ZOOM_CLIENT_SECRET" => CLIENT_SECRET.to_owned(),
-            "ZOOM_ALLOWED_HOSTS" => "127.0.0.1".to_owned(),
-            "ZOOM_ACCOUNT_ID" => ACCOUNT.to_owned(),
-            "ZOOM_API_URL" => format!("http://{rest}/v2"),
-            "ZOOM_OAUTH_URL" => format!("http://{rest}/oauth/token"),
-            _ => return None,
-        })
-    };
-    Client::new(RestConfig::from_env(&env, Product::Meeting).expect("settings")).expect("a client")
+    let env = restarting(rest).env();
+    let settings = RestConfig::from_env(&|name: &str| env.get(name).cloned(), Product::Meeting);
+    Client::new(settings.expect("settings")).expect("a client")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -291,6 +278,25 @@ async fn a_refusal_is_logged_and_in_the_manifest() {
     let manifest = &recordings[0].manifest;
     let note = format!("The stream was not started again after stop reason 18 (AUTHENTICATION_FAILURE): {why}.");
     assert_eq!((&manifest.notes[..], &manifest.continued_by), (&[note][..], &None));
+}
+
+/// What may pass is asked again in the recorder's time, not four times as often.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_that_may_pass_is_asked_for_again_later() {
+    let rest = ports::free();
+    let home = restarting(rest);
+    let recorder = home.start().await;
+    let mut settings = with_rest(&recorder, 4, rest);
+    settings.stop_reason = 13;
+    let at_rest = settings.rest.as_mut().expect("REST");
+    (at_rest.failures, at_rest.wait) = (vec![500, 401], Duration::from_secs(20));
+    let summary = play(settings).await;
+    recorder.published(2).await;
+    let statuses: Vec<u16> = starts(&summary).into_iter().map(|(_, status)| status).collect();
+    // A token that is not taken is no reason to wait.
+    assert_eq!((statuses, summary.meetings.len()), (vec![500, 401, 202], 2));
+    let warned = recorder.logged("the stream could not be started again yet");
+    assert!(matches!(&warned[..], [line] if line["err"].as_str().is_some_and(|err| err.contains("500"))), "{warned:?}");
 }
 
 /// Killed after Zoom was asked to wait a moment: the next run goes on, and both recordings are tied together.

@@ -159,10 +159,7 @@ async fn who_logs_in_sees_what_failed_and_tries_again() {
     let mut home = Home::new();
     home.set("ADMIN_TOKEN", token);
     let recorder = home.start().await;
-    let bucket = home.path("bucket");
-    std::fs::create_dir_all(&bucket).expect("a directory");
-    let in_the_way = bucket.join(chrono::Utc::now().format("%Y").to_string());
-    std::fs::write(&in_the_way, b"in the way").expect("a file");
+    let in_the_way = home.block_bucket();
     let playing = play(&recorder, 4, false);
 
     let mut browser = Remote::chromium().await;

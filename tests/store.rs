@@ -142,6 +142,11 @@ fn fast() -> Settings {
 
 /// A recording of two files, one of them large, in a spool.
 fn plan(spool: &Path) -> PublishPlan {
+    plan_of(spool, 1)
+}
+
+/// The same of the `ordinal`-th recording of its stream.
+fn plan_of(spool: &Path, ordinal: u32) -> PublishPlan {
     let stream = StreamId::new("0123456789abcdef0123456789abcdef");
     let started_at = Timestamp(1_795_167_000_123);
     let folder = Template::default().folder(&FolderParts {
@@ -149,7 +154,7 @@ fn plan(spool: &Path) -> PublishPlan {
         meeting_id: Some("85746065432"),
         meeting_uuid: &MeetingId::new("Ab+/cdEFghIJklMNopQRst=="),
         stream: &stream,
-        ordinal: 1,
+        ordinal,
         product: Product::Meeting,
         account_id: None,
         operator_id: None,
@@ -168,7 +173,7 @@ fn plan(spool: &Path) -> PublishPlan {
             source: None,
             schema_version: SCHEMA_VERSION,
             recorder: Recorder::this(),
-            recording_id: RecordingId::new(&stream, 1),
+            recording_id: RecordingId::new(&stream, ordinal),
             stream_id: stream,
             product: Product::Meeting,
             ids: Ids::default(),
@@ -328,7 +333,7 @@ async fn refused_uploads_are_kept_and_cancelling_says_why() {
     let uploader::Error::Cancelled { last: Some(failure) } = &error else { panic!("{error}") };
     let text = failure.to_string();
     assert!(text.contains("403 Forbidden (SignatureDoesNotMatch); kept in the spool; check the bucket cred"), "{text}");
-    assert!(error.is_retryable() && !format!("{error:?}").contains(SECRET_KEY));
+    assert!(failure.error.is_retryable() && !format!("{error:?}").contains(SECRET_KEY));
     assert!(plan.files.iter().all(|file| file.path.exists()));
 
     publish(&open_s3(&server), &plan, &heard).await.unwrap();
@@ -399,9 +404,41 @@ async fn a_file_that_is_missing_is_said_at_once() {
     let (store, plan, heard) = (open_s3(&server), plan(spool.path()), Heard::default());
     std::fs::remove_file(&plan.files[1].path).unwrap();
     let error = publish(&store, &plan, &heard).await.unwrap_err();
-    assert!(matches!(error, uploader::Error::Failed(_)) && !error.is_retryable());
+    assert!(matches!(&error, uploader::Error::Failed(failure) if !failure.error.is_retryable()));
     assert!(error.to_string().contains("audio.m4a: No such file"), "{error}");
     assert!(store.head(&plan.folder.key(&Object::Manifest)).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn a_deletion_waits_for_no_upload() {
+    let (server, spool) = (S3Server::start().await, tempfile::tempdir().unwrap());
+    let (store, plan, heard) = (open_s3(&server), plan(spool.path()), Heard::default());
+    let published = publish(&store, &plan, &heard).await.unwrap();
+
+    // As many uploads as there may be at once are under way, to a bucket that takes its time.
+    let slow_spool = tempfile::tempdir().unwrap();
+    let slow = plan_of(slow_spool.path(), 2);
+    let at_once = slow.files.len();
+    let beside = slow.folder.as_str().to_owned();
+    let is_upload = move |seen: &Seen| seen.key.contains(&beside) && matches!(seen.method, Method::PUT | Method::POST);
+    server.inject(Fault::Hang, usize::MAX, is_upload.clone());
+    let uploader = Uploader::new(store.clone(), Settings { uploads_at_once: at_once, ..fast() });
+    let (cancel, progress) = (CancellationToken::new(), heard.progress());
+    let uploads = uploader.publish(&slow, &progress, &cancel);
+    let withdrawn = async {
+        while server.seen().iter().filter(|seen| is_upload(seen)).count() < at_once {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let deleted = published.manifest.into_deleted(Timestamp(1_795_170_700_000), "Consent was withdrawn.");
+        uploader.withdraw(&plan.folder, &deleted, &heard.progress(), &cancel).await
+    };
+    tokio::select! {
+        uploaded = uploads => panic!("the bucket took the uploads: {uploaded:?}"),
+        withdrawn = withdrawn => withdrawn.unwrap(),
+        () = tokio::time::sleep(Duration::from_secs(10)) => panic!("the deletion waits for the uploads"),
+    }
+    let left = store.list(plan.folder.as_str()).await.unwrap();
+    assert_eq!(left.iter().map(|head| &head.key).collect::<Vec<_>>(), [&plan.folder.key(&Object::Manifest)]);
 }
 
 #[tokio::test]

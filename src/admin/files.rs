@@ -3,7 +3,8 @@
 use super::{failure, not_found, refusal, with_type};
 use crate::ids::RecordingId;
 use crate::output::manifest::StoredObject;
-use crate::recorder::Recorder;
+use crate::output::{Folder, Manifest};
+use crate::recorder::{Recorder, Refused};
 use crate::render::Picture;
 use crate::store::Store;
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc};
 use warp::reply::{Reply, Response};
@@ -22,22 +24,25 @@ const PIECE: u64 = 1 << 20;
 /// For how long a picture is shown again, as making one takes a tenth of a second.
 const PICTURE_AGE: Duration = Duration::from_secs(8);
 const MOST_PICTURES: usize = 200;
+/// Of so many recordings the manifest is remembered; one of a long meeting with many gaps takes megabytes.
+const MOST_MANIFESTS: usize = 4;
 
 /// A file of a recording, or a range of it.
 pub(super) async fn answer(
     recorder: &Recorder,
+    manifests: &Manifests,
     id: &RecordingId,
     name: &str,
     method: &Method,
     headers: &HeaderMap,
 ) -> Response {
     let Ok(name) = percent_decode_str(name).decode_utf8() else { return not_found() };
-    let (folder, manifest) = match recorder.manifest(id).await {
+    let (folder, manifest) = match manifests.get(recorder, id).await {
         Ok(found) => found,
         Err(err) => return failure(&err),
     };
     // Only what the manifest lists is a file of the recording.
-    let Some(object) = manifest.objects.into_iter().find(|object| object.name == name) else { return not_found() };
+    let Some(object) = manifest.objects.iter().find(|object| object.name == name) else { return not_found() };
     let range = match headers.get(header::RANGE).map(|range| parse(range.to_str().unwrap_or(""), object.size_bytes)) {
         None | Some(Asked::All) => None,
         Some(Asked::Range(range)) => Some(range),
@@ -48,7 +53,7 @@ pub(super) async fn answer(
         }
     };
     let key = format!("{}/{}", folder.as_str(), object.name);
-    whole_or_part(recorder.store().clone(), key, &object, range, method)
+    whole_or_part(recorder.store().clone(), key, object, range, method)
 }
 
 fn whole_or_part(
@@ -116,35 +121,113 @@ fn parse(text: &str, size: u64) -> Asked {
     if range.is_empty() { Asked::Nothing } else { Asked::Range(range) }
 }
 
-/// Pictures of recordings that run, one made at a time.
+/// Manifests of the recordings whose files were asked for last, the newest first: a player asks for many ranges of one file.
 #[derive(Default)]
-pub(super) struct Pictures(Mutex<HashMap<RecordingId, (Instant, Option<Picture>)>>);
+pub(super) struct Manifests(StdMutex<Vec<(RecordingId, Arc<Manifest>)>>);
+
+impl Manifests {
+    /// What lists the files of a recording that is in the bucket, and their folder there.
+    async fn get(&self, recorder: &Recorder, id: &RecordingId) -> Result<(Folder, Arc<Manifest>), Refused> {
+        // What is deleted meanwhile is not served because it was asked for before.
+        let folder = recorder.folder(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
+        if let Some(manifest) = self.known(id) {
+            return Ok((folder, manifest));
+        }
+        let (folder, manifest) = recorder.manifest(id).await?;
+        let manifest = Arc::new(manifest);
+        let mut last = lock(&self.0);
+        last.retain(|(of, _)| of != id);
+        last.insert(0, (id.clone(), Arc::clone(&manifest)));
+        last.truncate(MOST_MANIFESTS);
+        Ok((folder, manifest))
+    }
+
+    fn known(&self, id: &RecordingId) -> Option<Arc<Manifest>> {
+        let mut last = lock(&self.0);
+        let at = last.iter().position(|(of, _)| of == id)?;
+        last[..=at].rotate_right(1);
+        last.first().map(|(_, manifest)| Arc::clone(manifest))
+    }
+}
+
+fn lock<T>(mutex: &StdMutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Pictures of recordings that run, one made at a time. Those that are there wait for none that is being made.
+#[derive(Default)]
+pub(super) struct Pictures {
+    made: StdMutex<HashMap<RecordingId, (Instant, Option<Picture>)>>,
+    making: Mutex<()>,
+}
 
 impl Pictures {
     pub(super) async fn answer(&self, recorder: &Recorder, id: &RecordingId) -> Response {
-        let mut made = self.0.lock().await;
-        let known = made.get(id).filter(|(at, _)| at.elapsed() < PICTURE_AGE).map(|(_, picture)| picture.clone());
-        let picture = match known {
-            Some(picture) => picture,
-            None => {
-                let picture = recorder.picture(id).await;
-                made.retain(|_, (at, _)| at.elapsed() < PICTURE_AGE);
-                if made.len() < MOST_PICTURES {
-                    made.insert(id.clone(), (Instant::now(), picture.clone()));
-                }
-                picture
-            }
-        };
-        let Some(picture) = picture else { return not_found() };
+        let Some(picture) = self.get(id, || recorder.picture(id)).await else { return not_found() };
         let mut answer = with_type(picture.jpeg, "image/jpeg");
         set(&mut answer, header::HeaderName::from_static("x-received-ms"), &picture.received_ms.to_string());
         answer
+    }
+
+    async fn get<F: Future<Output = Option<Picture>>>(
+        &self,
+        id: &RecordingId,
+        make: impl FnOnce() -> F,
+    ) -> Option<Picture> {
+        if let Some(known) = self.known(id) {
+            return known;
+        }
+        let _making = self.making.lock().await;
+        // Whoever was waited for may have made this one.
+        if let Some(known) = self.known(id) {
+            return known;
+        }
+        let picture = make().await;
+        let mut made = lock(&self.made);
+        made.retain(|_, (at, _)| at.elapsed() < PICTURE_AGE);
+        if made.len() < MOST_PICTURES {
+            made.insert(id.clone(), (Instant::now(), picture.clone()));
+        }
+        picture
+    }
+
+    /// What was made not long ago: a picture, or that there is none.
+    fn known(&self, id: &RecordingId) -> Option<Option<Picture>> {
+        let made = lock(&self.made);
+        made.get(id).filter(|(at, _)| at.elapsed() < PICTURE_AGE).map(|(_, picture)| picture.clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::{pending, ready};
+
+    fn id(name: &str) -> RecordingId {
+        RecordingId::from_folder(name).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_picture_that_is_there_waits_for_none_that_is_made() {
+        let pictures = Pictures::default();
+        let picture = || ready(Some(Picture { jpeg: Bytes::from_static(b"jpeg"), received_ms: 7 }));
+        assert!(pictures.get(&id("there"), picture).await.is_some());
+        let [there, slow, another] = ["there", "slow", "another"].map(id);
+        let made = pictures.get(&slow, pending);
+        let meanwhile = async {
+            let there = pictures.get(&there, || async { panic!("it is there") }).await;
+            assert_eq!(there.map(|picture| picture.received_ms), Some(7));
+            // Two are not made at the same time.
+            let second = pictures.get(&another, || async { panic!("another one is being made") });
+            tokio::time::timeout(Duration::from_millis(50), second).await.unwrap_err();
+        };
+        tokio::select! {
+            biased;
+            _ = made => unreachable!("it is never done"),
+            () = meanwhile => {}
+        }
+        assert!(pictures.get(&another, picture).await.is_some());
+    }
 
     #[test]
     fn ranges_are_read_as_browsers_write_them() {

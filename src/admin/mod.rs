@@ -26,13 +26,14 @@ use guard::{Guard, Verdict};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use hyper_util::service::TowerToHyperService;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use state::States;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use warp::Filter;
 use warp::reply::{Reply, Response};
-use warp::{Filter, sse};
 
 /// The API, as OpenAPI 3.1.
 pub const OPENAPI: &str = include_str!("openapi.json");
@@ -50,6 +51,7 @@ pub async fn run(listener: TcpListener, config: AdminConfig, recorder: Recorder)
     let admin = Arc::new(Admin {
         guard: Guard::new(config.token, port),
         states: States::new(recorder.clone()),
+        manifests: files::Manifests::default(),
         pictures: files::Pictures::default(),
         recorder,
     });
@@ -74,6 +76,7 @@ struct Admin {
     guard: Guard,
     recorder: Recorder,
     states: States,
+    manifests: files::Manifests,
     pictures: files::Pictures,
 }
 
@@ -97,7 +100,10 @@ impl Admin {
             [""] if get => page::status(self.guard.has_token()),
             ["openapi.json"] if get => with_type(OPENAPI, "application/json"),
             ["metrics"] if get => self.metrics().await,
-            ["api", "state"] if get => with_type(self.states.json().await, "application/json"),
+            ["api", "state"] if get => match self.states.now().await {
+                Ok(told) => with_type(told.json(), "application/json"),
+                Err(err) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &err.to_string()),
+            },
             ["api", "events"] if get => self.events(headers),
             ["api", "recordings", id] if get || method == Method::DELETE => match id_of(id) {
                 Some(id) if get => self.recording(&id).await,
@@ -111,7 +117,9 @@ impl Admin {
                 _ => not_found(),
             },
             ["api", "recordings", id, "files", ..] if get => match id_of(id) {
-                Some(id) => files::answer(&self.recorder, &id, &parts[4..].join("/"), method, headers).await,
+                Some(id) => {
+                    files::answer(&self.recorder, &self.manifests, &id, &parts[4..].join("/"), method, headers).await
+                }
                 None => not_found(),
             },
             _ => not_found(),
@@ -131,14 +139,16 @@ impl Admin {
         tokio::spawn(async move {
             // Sessions end, and people log out.
             while admin.guard.look(&Method::GET, "/api/events", &headers) == Verdict::Welcome {
-                let event = sse::Event::default().event("state").data(admin.states.json().await);
-                if sender.send(Ok::<_, std::convert::Infallible>(event)).await.is_err() {
+                let Ok(told) = admin.states.now().await else { return };
+                if sender.send(Ok::<_, std::convert::Infallible>(told.event())).await.is_err() {
                     return;
                 }
                 admin.states.changed(TELL_EVERY).await;
             }
         });
-        sse::reply(sse::keep_alive().stream(stream::poll_fn(move |cx| events.poll_recv(cx)))).into_response()
+        let mut answer = warp::reply::stream(stream::poll_fn(move |cx| events.poll_recv(cx))).into_response();
+        answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        answer
     }
 
     async fn recording(&self, id: &RecordingId) -> Response {
@@ -181,8 +191,8 @@ fn refusal(status: StatusCode, why: &str) -> Response {
     with_json(status, &json!({ "error": why }))
 }
 
-fn with_json(status: StatusCode, value: &Value) -> Response {
-    let mut answer = with_type(value.to_string(), "application/json");
+fn with_json(status: StatusCode, value: &impl Serialize) -> Response {
+    let mut answer = with_type(serde_json::to_vec(value).expect("plain values are JSON"), "application/json");
     *answer.status_mut() = status;
     answer
 }

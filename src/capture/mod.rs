@@ -21,14 +21,15 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use log::LateLog;
 use socket::{Received, Sockets};
 use std::time::Instant;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// What events tell a running capture.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Command {
-    /// A newer start event named this address.
-    Restarted(ServerUrl),
+    /// A newer start event named this address. It is answered if the stream goes on there; if it is over, the answer is
+    /// dropped.
+    Restarted(ServerUrl, oneshot::Sender<()>),
     /// `rtms_interrupted`, with Zoom's time of it in Unix ms.
     Interrupted(i64),
     /// `rtms_stopped`, with Zoom's reason.
@@ -137,7 +138,13 @@ pub async fn run(
                 Err(because) => link.handle(now(), Input::Failed(run, because)),
             },
             command = commands.recv(), if commands_open => match command {
-                Some(Command::Restarted(url)) => link.handle(now(), Input::Restarted(url)),
+                Some(Command::Restarted(url, goes_on)) => {
+                    link.handle(now(), Input::Restarted(url));
+                    if !link.is_ending() {
+                        // Whoever asked may have given up.
+                        goes_on.send(()).ok();
+                    }
+                }
                 Some(Command::Interrupted(event_ts)) => link.handle(now(), Input::Interrupted(event_ts)),
                 Some(Command::Stopped(reason)) => link.handle(now(), Input::StopEvent(reason)),
                 None => commands_open = false,

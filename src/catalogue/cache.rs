@@ -5,7 +5,7 @@ use crate::store::Head;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -41,12 +41,21 @@ impl Page {
     }
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct File {
     version: u32,
     place: String,
     page: Option<Page>,
     entries: Vec<(Version, Entry)>,
+}
+
+/// The same, as it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    version: u32,
+    place: &'a str,
+    page: Option<&'a Page>,
+    entries: Vec<(&'a Version, &'a Entry)>,
 }
 
 /// Lines by the manifests that they were read from.
@@ -85,23 +94,21 @@ impl Cache {
     /// Writes the file. That it cannot be written costs time at the next start, and nothing else.
     pub(super) async fn save(&self) {
         let Some(path) = self.path.clone() else { return };
-        let mut entries: Vec<_> =
-            self.entries.iter().map(|(version, entry)| (version.clone(), entry.clone())).collect();
+        let mut entries: Vec<_> = self.entries.iter().collect();
         entries.sort_by(|a, b| a.0.key.cmp(&b.0.key));
-        let file = File { version: VERSION, place: self.place.clone(), page: self.page.clone(), entries };
-        let written = tokio::task::spawn_blocking(move || write(&path, &file)).await;
+        let file = Written { version: VERSION, place: &self.place, page: self.page.as_ref(), entries };
+        let json = serde_json::to_vec(&file).expect("plain values are JSON");
+        let written = tokio::task::spawn_blocking(move || write(&path, &json)).await;
         if let Ok(Err(err)) = written {
             tracing::warn!(err = %err, "cannot keep in the spool what was read for the list of recordings");
         }
     }
 }
 
-fn write(path: &Path, file: &File) -> io::Result<()> {
+fn write(path: &Path, json: &[u8]) -> io::Result<()> {
     let staged = path.with_extension("tmp");
     // The names of people are in it.
-    let target = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&staged)?;
-    let mut target = io::BufWriter::new(target);
-    serde_json::to_writer(&mut target, file)?;
-    target.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let mut target = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&staged)?;
+    target.write_all(json)?;
     std::fs::rename(&staged, path)
 }

@@ -1,6 +1,7 @@
 //! The spool: may it be written to, is it large enough, is its disk fast enough, who else has it.
 
 use super::{Finding, human};
+use crate::disk::free_bytes;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -45,8 +46,8 @@ pub fn owner(dir: &Path) -> Option<String> {
 /// Whether there is room for what is expected; without that, for anything.
 pub fn room(dir: &Path, min_free: u64, expected: Option<Expected>) -> Finding {
     const CHECK: &str = "spool room";
-    let free = match rustix::fs::statvfs(dir) {
-        Ok(stat) => stat.f_bavail.saturating_mul(stat.f_frsize),
+    let free = match free_bytes(dir) {
+        Ok(free) => free,
         Err(err) => {
             let text = format!("the free space at {} cannot be found out: {err}", dir.display());
             return Finding::failure(CHECK, text, "set SPOOL_DIR to a directory on a local disk");

@@ -1,7 +1,8 @@
 //! Why a file could not be fetched, and whether that may pass.
 
 use super::Expected;
-use http::header::RETRY_AFTER;
+use crate::clock;
+use crate::retry_after::retry_after;
 use reqwest::Response;
 use std::time::Duration;
 
@@ -46,11 +47,7 @@ impl Failure {
             200 | 206 | 416 => return None,
             401 | 403 => Self::Token(answered),
             404 | 410 => Self::Gone(answered),
-            _ => {
-                let after = response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok());
-                let after = after.and_then(|after| after.trim().parse().ok()).map(Duration::from_secs);
-                Self::Passing { because: answered, after }
-            }
+            _ => Self::Passing { because: answered, after: retry_after(response.headers(), clock::unix_ms()) },
         })
     }
 

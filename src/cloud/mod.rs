@@ -63,7 +63,7 @@ impl Downloader {
         let client = || {
             reqwest::Client::builder()
                 .connect_timeout(PATIENCE)
-                .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+                .user_agent(crate::USER_AGENT)
                 .redirect(reqwest::redirect::Policy::none())
         };
         Ok(Self { hosts, outside: client().build()?, inside: client().no_proxy().build()? })

@@ -1,6 +1,7 @@
 //! What has come of a file so far.
 
 use super::Failure;
+use crate::disk::free_bytes;
 use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
 use tokio::fs::{self, File, OpenOptions};
@@ -114,8 +115,7 @@ impl Part {
         if self.checked == self.synced && more == 0 {
             return Ok(());
         }
-        let stat = rustix::fs::statvfs(&self.path).map_err(|err| disk(err.into()))?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let free = free_bytes(&self.path).map_err(disk)?;
         if free < self.leave.saturating_add(more) {
             return Err(Failure::Room(format!(
                 "it lacks {} MiB, the spool has {} MiB free, and an import leaves twice SPOOL_MIN_FREE ({} MiB) to streams; free some \

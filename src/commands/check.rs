@@ -63,7 +63,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let http = reqwest::Client::builder()
         .timeout(Duration::from_secs(10))
         .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("rtms-recorder/", env!("CARGO_PKG_VERSION")))
+        .user_agent(rtms_recorder::USER_AGENT)
         .build()?;
     let mut clock_of = config.as_ref().map(|config| config.rest.oauth_url.clone());
     if let Ok(store) = store {

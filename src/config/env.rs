@@ -1,31 +1,10 @@
 //! Reading variables: texts, numbers, sizes, times, choices and secrets. What is wrong is remembered, so that all of it is
 //! reported at once.
 
+use crate::secret::Secret;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
-
-/// Text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides `text`.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text, for use in a signature.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
-}
 
 /// What is wrong with the settings.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,12 +65,12 @@ impl<'a> Env<'a> {
     pub(super) fn secret(&mut self, names: &[&str]) -> Option<Secret> {
         for name in names {
             if let Some(text) = self.text(name) {
-                return Some(Secret(text));
+                return Some(Secret::new(text));
             }
             let file_name = format!("{name}_FILE");
             if let Some(path) = self.text(&file_name) {
                 match std::fs::read_to_string(&path) {
-                    Ok(text) if !text.trim().is_empty() => return Some(Secret(text.trim().to_owned())),
+                    Ok(text) if !text.trim().is_empty() => return Some(Secret::new(text.trim())),
                     Ok(_) => self.mistake(&file_name, format_args!("names {path}, which is empty")),
                     Err(err) => self.mistake(&file_name, format_args!("names {path}, which cannot be read: {err}")),
                 }

@@ -8,9 +8,10 @@ mod env;
 mod events;
 mod rest;
 
+pub use crate::secret::Secret;
 pub use admin::AdminConfig;
 pub use apps::{App, AppIndex, Apps};
-pub use env::{Mistakes, Secret};
+pub use env::Mistakes;
 pub use events::{CloudPolicy, EventsConfig};
 pub use rest::{RestConfig, RestartPolicy};
 

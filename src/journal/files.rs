@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::read::{self, Chunk};
+pub(super) use crate::disk::sync_dir;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
@@ -23,8 +24,4 @@ pub(super) fn close_leftovers(dir: &Path) -> Result<u32, Error> {
 
 pub(super) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create_new(true).open(path)
-}
-
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })?.sync_all()
 }

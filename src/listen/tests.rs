@@ -31,6 +31,13 @@ fn open() -> Arc<tokio::sync::Semaphore> {
     Arc::new(tokio::sync::Semaphore::new(1000))
 }
 
+/// A connection that has sent a request.
+async fn asking(address: SocketAddr) -> TcpStream {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(REQUEST).await.unwrap();
+    socket
+}
+
 /// What comes until the server closes or says nothing more for a while.
 async fn answer(socket: &mut TcpStream) -> String {
     let mut bytes = vec![0; 4096];
@@ -70,16 +77,14 @@ async fn a_head_that_is_slow_or_too_large_is_cut_off() {
 async fn connections_that_wait_make_room_the_oldest_first_and_those_that_are_answered_do_not() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let (address, _stop) = start(3, Arc::clone(&gate)).await;
-    let mut busy = TcpStream::connect(address).await.unwrap();
-    busy.write_all(REQUEST).await.unwrap();
+    let mut busy = asking(address).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     let mut older = TcpStream::connect(address).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     let mut newer = TcpStream::connect(address).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
 
-    let mut next = TcpStream::connect(address).await.unwrap();
-    next.write_all(REQUEST).await.unwrap();
+    let mut next = asking(address).await;
     assert!(is_closed(&mut older, Duration::from_secs(2)).await);
     gate.add_permits(1000);
     assert!(answer(&mut next).await.starts_with("HTTP/1.1 200"));
@@ -101,8 +106,7 @@ async fn bodies_that_drip_make_room_and_are_cut_off() {
         dripping.push(socket);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let mut next = TcpStream::connect(address).await.unwrap();
-    next.write_all(REQUEST).await.unwrap();
+    let mut next = asking(address).await;
     assert!(answer(&mut next).await.starts_with("HTTP/1.1 200"));
     assert!(is_closed(&mut dripping[0], Duration::from_secs(2)).await, "the oldest made room");
     let began = Instant::now();
@@ -117,8 +121,7 @@ async fn bodies_that_drip_make_room_and_are_cut_off() {
 async fn shutting_down_answers_what_is_under_way_and_takes_no_more() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let (address, stop) = start(3, Arc::clone(&gate)).await;
-    let mut busy = TcpStream::connect(address).await.unwrap();
-    busy.write_all(REQUEST).await.unwrap();
+    let mut busy = asking(address).await;
     let mut idle = TcpStream::connect(address).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     stop.send(()).unwrap();
@@ -164,17 +167,13 @@ async fn readers_that_stall_make_room_before_those_that_read() {
     let (address, _stop) = start_endless(3).await;
     let mut readers = Vec::new();
     for _ in 0..2 {
-        let mut reader = TcpStream::connect(address).await.unwrap();
-        reader.write_all(REQUEST).await.unwrap();
-        readers.push(tokio::spawn(reads_on(reader)));
+        readers.push(tokio::spawn(reads_on(asking(address).await)));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let mut stalled = TcpStream::connect(address).await.unwrap();
-    stalled.write_all(REQUEST).await.unwrap();
+    let _stalled = asking(address).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     let began = Instant::now();
-    let mut next = TcpStream::connect(address).await.unwrap();
-    next.write_all(REQUEST).await.unwrap();
+    let mut next = asking(address).await;
     let mut bytes = [0; 12];
     let read = tokio::time::timeout(SENDING_WITHIN * 2, next.read_exact(&mut bytes)).await;
     assert!(read.is_ok_and(|read| read.is_ok()), "nobody made room");
@@ -184,8 +183,7 @@ async fn readers_that_stall_make_room_before_those_that_read() {
 
     // Where all read, the first one leaves.
     readers.push(tokio::spawn(reads_on(next)));
-    let mut last = TcpStream::connect(address).await.unwrap();
-    last.write_all(REQUEST).await.unwrap();
+    let mut last = asking(address).await;
     let read = tokio::time::timeout(SENDING_WITHIN * 2, last.read_exact(&mut bytes)).await;
     assert!(read.is_ok_and(|read| read.is_ok()), "nobody made room");
     assert!(tokio::time::timeout(SENDING_WITHIN, &mut readers[0]).await.is_ok(), "it did not leave");

@@ -5,26 +5,9 @@
 
 use super::event::{Error, Payload};
 use crate::ids::{MeetingId, Product};
+use crate::secret::Secret;
 use serde_json::Value;
 use std::collections::HashSet;
-use std::fmt;
-
-/// Text that is not printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Hidden(String);
-
-impl Hidden {
-    /// The text, for use in a request.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[hidden]")
-    }
-}
 
 /// A cloud recording, or the files of it that are ready.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +29,7 @@ pub struct CloudRecording {
     /// The files; no two of them have the same id.
     pub files: Vec<CloudFile>,
     /// What the files may be fetched with, for a day.
-    pub download_token: Option<Hidden>,
+    pub download_token: Option<Secret>,
 }
 
 /// A file of a cloud recording.
@@ -67,7 +50,7 @@ pub struct CloudFile {
     /// When it ends, in Unix ms.
     pub end_ms: Option<i64>,
     /// Where it is.
-    pub url: Option<Hidden>,
+    pub url: Option<Secret>,
     /// Whose sound it is, in Zoom's words, if it is of a single participant.
     pub participant: Option<String>,
 }
@@ -103,7 +86,7 @@ pub(super) fn parse(body: &Value, payload: &Payload<'_>, event_ts: i64) -> Resul
         topic: payload.text("topic"),
         started_ms: started.or(first).unwrap_or(event_ts),
         files,
-        download_token: text(body, "download_token").or_else(|| payload.text("download_token")).map(Hidden),
+        download_token: text(body, "download_token").or_else(|| payload.text("download_token")).map(Secret::new),
     })
 }
 
@@ -131,7 +114,7 @@ impl CloudFile {
                 .and_then(|size| u64::try_from(size).ok()),
             start_ms: start.as_deref().and_then(time_ms),
             end_ms: text(file, "recording_end").as_deref().and_then(time_ms),
-            url: text(file, "download_url").map(Hidden),
+            url: text(file, "download_url").map(Secret::new),
             participant: of_participant.then(|| text(file, "file_name").unwrap_or_default()),
             file_type,
             recording_type,

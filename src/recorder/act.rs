@@ -76,11 +76,13 @@ impl Recorder {
             tracing::debug!(%stream_id, "a start event came again");
             return Ok(());
         }
-        let url = self.shared.settings.allowed_hosts.check(&started.signaling_url);
-        if let Err(refused) = &url {
-            tracing::error!(%stream_id, err = %refused, "a stream is not recorded: its server may not be connected to");
-            return Ok(());
-        }
+        let url = match self.shared.settings.allowed_hosts.check(&started.signaling_url) {
+            Ok(url) => url,
+            Err(refused) => {
+                tracing::error!(%stream_id, err = %refused, "a stream is not recorded: its server may not be connected to");
+                return Ok(());
+            }
+        };
         let product = started.stream.product;
         let Some(app) = self.shared.settings.apps.credentials(delivery.app, product).map(|app| app.id.clone()) else {
             let why = match product {
@@ -95,41 +97,55 @@ impl Recorder {
             return Ok(());
         };
         let event_ts = started.event_ts;
-        let current = self.shared.spool.folder(RecordingId::new(&stream_id, stream.ordinal));
-        match (stream.live(), url) {
-            (Some(live), _) if live.is_of_another(&started) => {
+        let newest = self.shared.spool.folder(RecordingId::new(&stream_id, stream.ordinal));
+        let moved = match stream.live() {
+            Some(live) if live.is_of_another(&started) => {
                 tracing::error!(%stream_id, "a start event names a stream that is being recorded, but another meeting; it is ignored");
                 return Ok(());
             }
-            (Some(live), Ok(url)) => {
+            Some(live) => {
                 self.shared.settings.warn_of_region(&stream_id, &url);
-                keep_start(current, delivery).await?;
-                live.journal.append(delivery.received_ms, crate::journal::EVENT, &delivery.body);
-                live.journal.sync().await.map_err(|err| NotTaken(err.to_string()))?;
                 let region = url.region();
-                // A capture that ended meanwhile no longer needs to know.
-                live.commands.send(Command::Restarted(url)).await.ok();
-                live.since_ts = event_ts;
-                tracing::info!(%stream_id, region, "Zoom moved the stream to another server");
+                let moved = live.moves(delivery, url).await?;
+                if moved {
+                    keep_start(newest, delivery).await?;
+                    live.since_ts = event_ts;
+                    tracing::info!(%stream_id, region, "Zoom moved the stream to another server");
+                }
+                moved
             }
-            _ => {
-                self.room().map_err(NotTaken)?;
-                let ordinal = stream.ordinal + 1;
-                let folder = self.shared.spool.folder(RecordingId::new(&stream_id, ordinal));
-                let kept = folder.clone();
-                blocking(move || kept.keep_app(&app)).await?;
-                keep_start(folder.clone(), delivery).await?;
-                let withdrawn = CancellationToken::new();
-                let recording = Recording::new(Arc::clone(&self.shared), started, folder, withdrawn.clone());
-                let live = recording.start(delivery).await.map_err(|err| {
-                    self.shared.board.leave(&RecordingId::new(&stream_id, ordinal));
-                    NotTaken(format!("{err:#}"))
-                })?;
-                stream.add(ordinal, event_ts, withdrawn);
-                stream.go_live(Some(live));
-            }
+            None => false,
+        };
+        if !moved {
+            self.begin(&mut stream, started, app, delivery).await?;
         }
         stream.until_ts = event_ts;
+        Ok(())
+    }
+
+    /// Begins the stream's next recording.
+    async fn begin(
+        &self,
+        stream: &mut Stream,
+        started: Started,
+        app: String,
+        delivery: &Delivery,
+    ) -> Result<(), NotTaken> {
+        self.room().map_err(NotTaken)?;
+        let id = RecordingId::new(&started.stream.stream_id, stream.ordinal + 1);
+        let event_ts = started.event_ts;
+        let folder = self.shared.spool.folder(id.clone());
+        let kept = folder.clone();
+        blocking(move || kept.keep_app(&app)).await?;
+        keep_start(folder.clone(), delivery).await?;
+        let withdrawn = CancellationToken::new();
+        let recording = Recording::new(Arc::clone(&self.shared), started, folder, withdrawn.clone());
+        let live = recording.start(delivery).await.map_err(|err| {
+            self.shared.board.leave(&id);
+            NotTaken(format!("{err:#}"))
+        })?;
+        stream.add(id.ordinal(), event_ts, withdrawn);
+        stream.go_live(Some(live));
         Ok(())
     }
 
@@ -142,7 +158,8 @@ impl Recorder {
     ) -> Result<(), NotTaken> {
         let stream = self.stream(stream_id);
         let mut stream = stream.lock().await;
-        if StopReason::new(reason, StopSource::Event).is_withdrawn() {
+        let is_withdrawn = StopReason::new(reason, StopSource::Event).is_withdrawn();
+        if is_withdrawn {
             self.withdraw(stream_id, event_ts, &mut stream).await?;
         }
         let never_announced = stream.ordinal == 0 && stream.until_ts < event_ts;
@@ -152,8 +169,10 @@ impl Recorder {
                 return Ok(());
             }
             Some(live) => {
-                live.journal.append(delivery.received_ms, crate::journal::EVENT, &delivery.body);
-                live.journal.sync().await.map_err(|err| NotTaken(err.to_string()))?;
+                // A journal that is to be deleted is not waited for: its disk may be full.
+                if !is_withdrawn {
+                    live.keep(delivery).await?;
+                }
                 live.commands.send(Command::Stopped(reason)).await.ok();
             }
             None if never_announced => {

@@ -3,6 +3,7 @@
 //! A recording has an [`Entry`] from its first event until it is published or deleted, and a line among the finished ones
 //! for as long as the spool remembers it.
 
+use super::Recorder;
 use super::stream::Published;
 use crate::capture::{Connection, ReceivedMedia, Vitals};
 use crate::clock;
@@ -14,7 +15,7 @@ use crate::protocol::event::Started;
 use crate::render::Seen;
 use crate::store::uploader::{self, PublishPlan};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -157,6 +158,18 @@ pub struct Trouble {
     pub next: String,
 }
 
+impl Recorder {
+    /// A recording, if it is known. Looks at files.
+    pub fn status(&self, id: &RecordingId) -> Option<Status> {
+        self.shared.board.status(id)
+    }
+
+    /// Where a recording is in the bucket; none if it is not there whole, or is being deleted.
+    pub fn folder(&self, id: &RecordingId) -> Option<Folder> {
+        self.shared.board.folder(id)
+    }
+}
+
 /// All that is shown.
 #[derive(Debug, Default)]
 pub(super) struct Board {
@@ -282,13 +295,21 @@ impl Board {
         entered.or_else(|| lock(&self.finished).get(id).map(|of| of.published.manifest.stream_id.clone()))
     }
 
+    /// One of them. As long as it is worked on, that counts.
+    fn status(&self, id: &RecordingId) -> Option<Status> {
+        let entry = self.entry(id);
+        entry.map(|entry| entry.status()).or_else(|| lock(&self.finished).get_key_value(id).map(over))
+    }
+
     /// All of it: what is worked on, then what is over, each with the newest first.
     pub(super) fn all(&self) -> Vec<Status> {
         let entries: Vec<Arc<Entry>> = lock(&self.entries).values().cloned().collect();
         let mut all: Vec<Status> = entries.iter().map(|entry| entry.status()).collect();
         all.sort_by(|a, b| (b.started_ms, &b.id).cmp(&(a.started_ms, &a.id)));
-        let mut over: Vec<Status> =
-            lock(&self.finished).iter().filter(|(id, _)| all.iter().all(|s| s.id != **id)).map(over).collect();
+        let at_work: HashSet<RecordingId> = all.iter().map(|status| status.id.clone()).collect();
+        let finished = lock(&self.finished);
+        let mut over: Vec<Status> = finished.iter().filter(|(id, _)| !at_work.contains(*id)).map(over).collect();
+        drop(finished);
         over.sort_by(|a, b| (b.over_ms, &b.id).cmp(&(a.over_ms, &a.id)));
         all.append(&mut over);
         all
@@ -412,7 +433,7 @@ impl Entry {
                 now.files.insert(object.name(), Upload { sent_bytes: *sent_bytes, size_bytes: *size_bytes });
                 now.trouble = None;
             }
-            uploader::Progress::Stored { object, size_bytes, .. } => {
+            uploader::Progress::Stored { object, size_bytes } => {
                 now.files.insert(object.name(), Upload { sent_bytes: *size_bytes, size_bytes: *size_bytes });
                 now.trouble = None;
             }

@@ -2,7 +2,7 @@
 
 use super::blocking::blocking;
 use super::board::{Entry, Stage, Status};
-use super::folder::{Deletion, Done, Folder};
+use super::folder::{Deletion, Folder};
 use super::spool::Left;
 use super::stream::{Known, State, Stream};
 use super::{Recorder, Unfinished, withdraw};
@@ -182,6 +182,13 @@ impl Recorder {
     /// # Errors
     /// If there is no such recording, or the spool does not take a note of it.
     pub async fn delete(&self, id: &RecordingId) -> Result<(), Refused> {
+        // In a task of its own: whoever asked may go away, and half a deletion is worse than none.
+        let deleting = tokio::spawn(self.clone().delete_whole(id.clone()));
+        deleting.await.unwrap_or_else(|err| Err(Refused::Spool(err.to_string())))
+    }
+
+    async fn delete_whole(self, id: RecordingId) -> Result<(), Refused> {
+        let id = &id;
         let stream_id = self.shared.board.stream_of(id).ok_or_else(|| self.unknown(id))?;
         let stream = self.stream(&stream_id);
         let mut stream = stream.lock().await;
@@ -288,14 +295,7 @@ impl Recorder {
             }
             State::Published(published) => {
                 self.shared.board.deleting(&id);
-                let done = Done {
-                    stream_id: stream_id.clone(),
-                    ordinal,
-                    until_ts: known.since_ts,
-                    published: Some(published.clone()),
-                    at_ms: clock::unix_ms(),
-                };
-                withdraw::published(Arc::clone(&self.shared), folder, published, done);
+                withdraw::published(Arc::clone(&self.shared), folder, published, known.since_ts);
             }
             State::Withdrawn => {}
         }

@@ -1,5 +1,6 @@
 //! Files of the spool: written whole and durably, read, removed; errors say which one it was.
 
+use crate::disk::sync_dir;
 use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -61,9 +62,9 @@ pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
         fs::remove_file(&staged).ok();
     }
     written?;
-    File::open(dir)?.sync_all()?;
+    sync_dir(dir)?;
     match dir.parent() {
-        Some(above) if !above.as_os_str().is_empty() => File::open(above)?.sync_all(),
+        Some(above) if !above.as_os_str().is_empty() => sync_dir(above),
         _ => Ok(()),
     }
 }

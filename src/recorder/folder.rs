@@ -5,6 +5,7 @@
 use super::Published;
 use super::files::{Error, clear, failed, read_json, remove_dir, remove_file, write};
 use super::restart::Links;
+use crate::clock;
 use crate::ids::{RecordingId, StreamId};
 use crate::output::StopSource;
 use serde::de::DeserializeOwned;
@@ -35,6 +36,15 @@ pub struct Done {
     pub published: Option<Published>,
     /// When this was written, in Unix ms.
     pub at_ms: i64,
+}
+
+impl Done {
+    /// A recording that is over now, and was published; no start event up to `until_ts` starts it again.
+    pub(super) fn of(id: &RecordingId, published: Published, until_ts: i64) -> Self {
+        let stream_id = published.manifest.stream_id.clone();
+        let published = Some(published);
+        Self { stream_id, ordinal: id.ordinal(), until_ts, published, at_ms: clock::unix_ms() }
+    }
 }
 
 /// Why a recording is deleted.
@@ -170,7 +180,8 @@ impl Folder {
         [self.journal(), self.render(), self.out()].iter().try_for_each(|dir| remove_dir(dir))
     }
 
-    /// Marks the recording as over, then removes everything else of it.
+    /// Marks the recording as over, then removes everything else of it but the mark that it is to be deleted: that may be
+    /// made at any moment.
     ///
     /// # Errors
     /// When the mark cannot be made durable, or something cannot be removed; it can be called again.
@@ -180,9 +191,15 @@ impl Folder {
         self.tidy()
     }
 
-    /// Removes all but the mark.
+    /// Removes all but the marks.
     pub(super) fn tidy(&self) -> Result<(), Error> {
-        clear(&self.dir, &[DONE])
+        clear(&self.dir, &[DONE, WITHDRAWN])
+    }
+
+    /// As [`Folder::finish`], once all of it is deleted.
+    pub(super) fn finish_deletion(&self, done: &Done) -> Result<(), Error> {
+        self.finish(done)?;
+        remove_file(&self.dir.join(WITHDRAWN))
     }
 
     pub(super) fn remove(&self) -> Result<(), Error> {
@@ -206,7 +223,6 @@ impl Folder {
 mod tests {
     use super::super::spool::Spool;
     use super::*;
-    use crate::clock;
 
     #[test]
     fn finishing_removes_all_but_the_mark_though_it_is_interrupted() {
@@ -234,6 +250,20 @@ mod tests {
         spool.left().unwrap();
         let names: Vec<_> = fs::read_dir(folder.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["done.json"]);
+    }
+
+    /// Somebody may have it deleted while it is being published.
+    #[test]
+    fn finishing_leaves_the_mark_that_it_is_to_be_deleted() {
+        let tmp = tempfile::tempdir().unwrap();
+        let folder = Spool::open(tmp.path()).unwrap().folder(RecordingId::from_folder("r").unwrap());
+        folder.keep_start_event(b"{}").unwrap();
+        folder.withdraw(Deletion::Operator).unwrap();
+        let done = Done { stream_id: StreamId::new("s"), ordinal: 1, until_ts: 5, published: None, at_ms: 1 };
+        folder.finish(&done).unwrap();
+        assert!(folder.is_withdrawn() && folder.deletion() == Deletion::Operator);
+        folder.finish_deletion(&done).unwrap();
+        assert!(!folder.is_withdrawn() && folder.done().is_some());
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod cloud;
 mod control;
 mod files;
 mod folder;
+mod left;
 mod recording;
 mod restart;
 pub mod spool;
@@ -275,7 +276,9 @@ impl Recorder {
                 self.shared.board.published(folder.id(), published.clone(), done.at_ms, None);
                 let state = if folder.is_withdrawn() {
                     self.shared.board.deleting(folder.id());
-                    withdraw::published(Arc::clone(&self.shared), folder, published, done.clone());
+                    withdraw::published(Arc::clone(&self.shared), folder, published, done.until_ts);
+                    State::Withdrawn
+                } else if published.manifest.deleted.is_some() {
                     State::Withdrawn
                 } else {
                     State::Published(published)
@@ -357,14 +360,14 @@ impl Shared {
         }
     }
 
-    /// A recording is over; remembers where it is.
-    async fn note_published(&self, stream_id: &StreamId, ordinal: u32, published: Published) {
+    /// A recording of this stream is over; remembers what became of it.
+    async fn note_over(&self, id: &RecordingId, stream_id: &StreamId, state: State) {
         let stream = {
             let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
             streams.get(stream_id).cloned()
         };
         if let Some(stream) = stream {
-            stream.lock().await.note_published(ordinal, published);
+            stream.lock().await.note_over(id.ordinal(), state);
         }
     }
 }

@@ -6,12 +6,13 @@ use super::blocking::blocking;
 use super::board::{Entry, Stage};
 use super::files::write_durably;
 use super::folder::{Deletion, Done, Folder};
-use super::stream::Live;
+use super::left::{JournalState, read_plan, state_of};
+use super::stream::{Live, State};
 use super::{Published, Shared, Unfinished, withdraw};
 use crate::capture;
 use crate::clock;
 use crate::events::Delivery;
-use crate::journal::{self, Journal, Note, Progress, read};
+use crate::journal::{Journal, Note, Progress, read};
 use crate::output::{self, Manifest, StopReason, StopSource};
 use crate::protocol::event::{Event, Started};
 use crate::protocol::link::{EndSource, Ended, Link, Now, Settings as LinkSettings};
@@ -21,7 +22,6 @@ use crate::render::{self, Job};
 use crate::store::uploader::{self, PublishPlan};
 use crate::telemetry::metrics;
 use anyhow::Context;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -36,9 +36,6 @@ const RENDER_AGAIN: [Duration; 4] =
 /// Why a recording ended that was told to.
 const SHUTDOWN: &str = "shutdown";
 const OPERATOR: &str = "operator";
-
-/// After a longer silence than this a stream is not joined again. Zoom gives up after 60 to 65 s; clocks may be adjusted.
-const HELD_BY_ZOOM: Duration = Duration::from_secs(180);
 
 pub(super) struct Recording {
     shared: Arc<Shared>,
@@ -89,7 +86,13 @@ impl Recording {
             Unfinished::End => Err(anyhow::anyhow!("the recorder was told to finish, not to record")),
         };
         let gone = match state {
-            JournalState::Ended => None,
+            // The recorder was killed before it could note that.
+            JournalState::Ended(reason) if StopReason::new(reason, StopSource::Signaling).is_withdrawn() => {
+                self.is_withdrawn(StopSource::Signaling).await;
+                self.spawn(|recording| async move { recording.withdraw().await });
+                return Ok(None);
+            }
+            JournalState::Ended(_) => None,
             JournalState::Stopped(reason) => {
                 let note = Note::Ended { source: EndSource::Event.as_str().to_owned(), reason };
                 self.open_journal(clock::unix_ms(), note.to_json()).await?.close().await?;
@@ -220,19 +223,16 @@ impl Recording {
                 let source = if told { OPERATOR } else { SHUTDOWN };
                 journal.note(clock::unix_ms(), &Note::Ended { source: source.into(), reason: None });
             }
-            let over = summary.ended.is_some() || finish;
-            let safe = if over { journal.close().await } else { journal.sync().await };
-            if let Err(err) = safe {
-                tracing::error!(err = %err, "the end of the journal may not survive a power loss");
-            }
             let reason = StopReason::new(summary.ended.and_then(|ended| ended.reason), StopSource::Signaling);
-            if reason.is_withdrawn() {
-                let folder = self.folder.clone();
-                let withdrawn = blocking(move || folder.withdraw(Deletion::Consent(StopSource::Signaling))).await;
-                if let Err(err) = withdrawn {
-                    tracing::error!(err = %err, "the withdrawal of consent may not survive a power loss");
-                }
-                self.withdrawn.cancel();
+            if reason.is_withdrawn() && !self.withdrawn.is_cancelled() {
+                self.is_withdrawn(StopSource::Signaling).await;
+            }
+            let over = summary.ended.is_some() || finish;
+            let closing = async { if over { journal.close().await } else { journal.sync().await } };
+            match self.withdrawn.run_until_cancelled(closing).await {
+                Some(Ok(())) => {}
+                Some(Err(err)) => tracing::error!(err = %err, "the end of the journal may not survive a power loss"),
+                None => journal.discard(),
             }
             match summary.ended {
                 Some(ended) => tracing::info!(
@@ -246,6 +246,7 @@ impl Recording {
                     unparsed = summary.unparsed,
                     "stream ended"
                 ),
+                None if self.withdrawn.is_cancelled() => tracing::info!("sockets dropped; the recording is deleted"),
                 None if finish => tracing::info!("sockets dropped; the recording ends here"),
                 None => tracing::info!("sockets dropped; the recording goes on at the next start"),
             }
@@ -264,6 +265,15 @@ impl Recording {
         };
         tokio::join!(Box::pin(capture), self.render_and_publish(progress));
         self.withdraw_if_told().await;
+    }
+
+    /// Consent was withdrawn without an event: notes that, so that all of it is deleted whatever dies.
+    async fn is_withdrawn(&self, source: StopSource) {
+        let folder = self.folder.clone();
+        if let Err(err) = blocking(move || folder.withdraw(Deletion::Consent(source))).await {
+            tracing::error!(err = %err, "the withdrawal of consent may not survive a power loss");
+        }
+        self.withdrawn.cancel();
     }
 
     /// Ends early, with everything left in the spool, if the recorder is shut down or consent is withdrawn.
@@ -312,7 +322,7 @@ impl Recording {
         // Finished files may have gone up under another template.
         let folder = read_plan(&self.folder).map_or(folder, |plan| plan.folder);
         let published = Published { folder, manifest: Box::new(manifest) };
-        withdraw::run(&self.shared, &self.folder, &published, self.done(published.clone())).await;
+        withdraw::run(&self.shared, &self.folder, published, self.announced_ts()).await;
     }
 
     /// Where it goes in the bucket, and a manifest without what was recorded.
@@ -326,16 +336,6 @@ impl Recording {
         match newest {
             Some(Event::Started(newest)) => newest.event_ts.max(self.started.event_ts),
             _ => self.started.event_ts,
-        }
-    }
-
-    fn done(&self, published: Published) -> Done {
-        Done {
-            stream_id: self.started.stream.stream_id.clone(),
-            ordinal: self.folder.id().ordinal(),
-            until_ts: self.announced_ts(),
-            published: Some(published),
-            at_ms: clock::unix_ms(),
         }
     }
 
@@ -415,7 +415,7 @@ impl Recording {
         };
         let (_, manifest) = self.bare();
         let over = Published { folder: plan.folder, manifest: Box::new(manifest) };
-        let done = self.done(over.clone());
+        let done = Done::of(self.folder.id(), over.clone(), self.announced_ts());
         for gap in &published.manifest.gaps {
             metrics().gap(gap.cause.as_str(), gap.end.0 - gap.start.0);
         }
@@ -433,70 +433,6 @@ impl Recording {
             }
         }
         self.shared.board.published(self.folder.id(), over.clone(), clock::unix_ms(), Some(&published.manifest));
-        self.shared.note_published(&self.started.stream.stream_id, self.folder.id().ordinal(), over).await;
+        self.shared.note_over(self.folder.id(), &self.started.stream.stream_id, State::Published(over)).await;
     }
-}
-
-fn read_plan(folder: &Folder) -> Option<PublishPlan> {
-    let bytes = std::fs::read(folder.out().join("plan.json")).ok()?;
-    let mut plan: PublishPlan = serde_json::from_slice(&bytes)
-        .inspect_err(|err| tracing::warn!(err = %err, "plan.json is not readable; rendering again"))
-        .ok()?;
-    // The spool may have been moved since.
-    plan.spool = folder.dir().to_owned();
-    for file in &mut plan.files {
-        file.path = folder.out().join(file.object.name());
-        if !file.path.exists() {
-            tracing::warn!(path = %file.path.display(), "a finished file is missing; rendering again");
-            return None;
-        }
-    }
-    Some(plan)
-}
-
-/// How an earlier run left a journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum JournalState {
-    /// The end of the stream is noted.
-    Ended,
-    /// Zoom said that it is over, with this reason, and the recorder was killed before it noted the end.
-    Stopped(Option<i64>),
-    /// Not even the start event is in it, though it is in the spool.
-    Empty,
-    /// Zoom may still hold the stream.
-    Running,
-    /// It was written to so long ago that Zoom does not.
-    Old,
-}
-
-fn state_of(dir: &Path) -> Result<JournalState, journal::Error> {
-    if !dir.exists() {
-        return Ok(JournalState::Empty);
-    }
-    let chunks = read::chunks(dir)?;
-    let mut stopped = None;
-    let mut has_events = false;
-    let last = chunks.len().saturating_sub(2);
-    // The first one has the start event, the last ones have what was seen of the end.
-    for (n, chunk) in chunks.iter().enumerate().filter(|(n, _)| *n == 0 || *n >= last) {
-        let bytes = chunk.read()?;
-        for line in read::lines(&bytes, chunk.open).flatten().filter(|line| line.conn == journal::EVENT) {
-            let read::Body::Json(json) = line.body else { continue };
-            match (serde_json::from_slice(json), Event::parse(json, line.t)) {
-                (Ok(Note::Ended { .. }), _) if n >= last => return Ok(JournalState::Ended),
-                (_, Ok(Event::Started(_))) => (has_events, stopped) = (true, None),
-                (_, Ok(Event::Stopped { stop_reason, .. })) => stopped = Some(stop_reason),
-                _ => {}
-            }
-        }
-    }
-    if !has_events {
-        return Ok(JournalState::Empty);
-    }
-    if let Some(reason) = stopped {
-        return Ok(JournalState::Stopped(reason));
-    }
-    let written = chunks.last().and_then(|chunk| chunk.path.metadata().and_then(|meta| meta.modified()).ok());
-    let age = written.and_then(|at| at.elapsed().ok());
-    Ok(if age.is_some_and(|age| age > HELD_BY_ZOOM) { JournalState::Old } else { JournalState::Running })
 }

@@ -8,6 +8,7 @@
 //! - What ties recordings together is in the spool ([`Links`]) before anybody relies on it: in the folder of the new one
 //!   before its start event is answered.
 
+use super::blocking::blocking;
 use super::folder::Folder;
 use crate::clock;
 use crate::config::{Apps, Credentials, RestConfig};
@@ -23,9 +24,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Waits before each attempt, while Zoom says that it may pass.
-const ATTEMPTS: [Duration; 4] =
-    [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60)];
+/// Waits before each attempt, while it may pass, be it that nobody answers; longer if Zoom asks for it, up to the longest.
+const ATTEMPTS: [Duration; 4] = [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(15), LONGEST];
+const LONGEST: Duration = Duration::from_secs(60);
 /// How long the new stream may take to be announced.
 const ANNOUNCED_WITHIN: Duration = Duration::from_secs(30);
 /// How often a meeting's stream is started again in [`HOUR`]; and if Zoom did not accept the credentials.
@@ -259,16 +260,17 @@ impl Restarts {
     }
 
     async fn ask(&self, client: &Client, started: &Started) -> Result<(), String> {
-        let mut asked = Ok(());
+        let (mut asked, mut after) = (Ok(()), Duration::ZERO);
         for wait in ATTEMPTS {
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep(wait.max(after.min(LONGEST))).await;
             if self.meetings().get(&key(started)).is_some_and(|meeting| !meeting.running.is_empty()) {
                 return Err("another stream of the meeting runs".to_owned());
             }
-            asked = client.control(&target(started), Action::Start, started.operator_id.as_deref()).await;
+            asked = client.control_once(&target(started), Action::Start, started.operator_id.as_deref()).await;
             match &asked {
                 Err(err) if err.is_retryable() => {
-                    tracing::warn!(err = %err, "the stream could not be started again yet")
+                    tracing::warn!(err = %err, "the stream could not be started again yet");
+                    after = err.retry_after().unwrap_or_default();
                 }
                 _ => break,
             }
@@ -344,7 +346,7 @@ async fn keep_or_complain(folder: &Folder, links: &Links) {
 
 async fn keep(folder: &Folder, links: Links) -> anyhow::Result<()> {
     let folder = folder.clone();
-    Ok(tokio::task::spawn_blocking(move || folder.keep_links(&links)).await??)
+    Ok(blocking(move || folder.keep_links(&links)).await?)
 }
 
 #[cfg(test)]

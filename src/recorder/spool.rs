@@ -18,6 +18,7 @@ pub use super::files::Error;
 use super::files::failed;
 use super::folder::{Done, Folder};
 use crate::clock;
+use crate::disk::{self, sync_dir};
 use crate::ids::RecordingId;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -53,7 +54,7 @@ impl Spool {
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed("creating", root))?;
         if let Some(above) = root.parent().filter(|above| !above.as_os_str().is_empty()) {
             // It may not be ours to read; then neither was it ours to make the spool in.
-            File::open(above).and_then(|above| above.sync_all()).ok();
+            sync_dir(above).ok();
         }
         let path = root.join(".lock");
         let mut lock = OpenOptions::new()
@@ -99,9 +100,8 @@ impl Spool {
     /// # Errors
     /// When the system does not say.
     pub fn room(&self) -> Result<(u64, u64), Error> {
-        let stat = rustix::fs::statvfs(&self.root).map_err(|err| failed("examining", &self.root)(err.into()))?;
-        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-        Ok((bytes(stat.f_bavail), bytes(stat.f_blocks)))
+        let room = disk::room(&self.root).map_err(failed("examining", &self.root))?;
+        Ok((room.free_bytes, room.size_bytes))
     }
 
     /// Whether a folder could be made in it now. Writes nothing.

@@ -2,12 +2,14 @@
 
 use super::spool::REMEMBER;
 use crate::capture::Command;
+use crate::events::{Delivery, NotTaken};
 use crate::ids::MeetingId;
-use crate::journal::Journal;
+use crate::journal::{EVENT, Journal};
 use crate::output::{Folder, Manifest};
 use crate::protocol::event::Started;
+use crate::protocol::server_urls::ServerUrl;
 use std::time::Instant;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// A stream. Its state is held while an event about it is being made durable.
@@ -38,6 +40,28 @@ impl Live {
     /// differ; then nobody can say.
     pub(super) fn is_of_another(&self, started: &Started) -> bool {
         self.identity.0 == started.id_key && self.identity.1 != started.id
+    }
+
+    /// Tells the capture that Zoom has moved the stream to `url`. Returns whether it goes on there: if it is over meanwhile, a
+    /// start event begins another recording.
+    pub(super) async fn moves(&self, delivery: &Delivery, url: ServerUrl) -> Result<bool, NotTaken> {
+        let (goes_on, answer) = oneshot::channel();
+        if self.commands.send(Command::Restarted(url, goes_on)).await.is_err() || answer.await.is_err() {
+            return Ok(false);
+        }
+        self.keep(delivery).await?;
+        Ok(true)
+    }
+
+    /// Puts an event into the journal, durably. If the stream ends by itself at the same moment, and its journal with it,
+    /// nothing needs the event any more.
+    pub(super) async fn keep(&self, delivery: &Delivery) -> Result<(), NotTaken> {
+        self.journal.append(delivery.received_ms, EVENT, &delivery.body);
+        match self.journal.sync().await {
+            // A capture lets go of its commands before its journal is closed.
+            Err(err) if !self.commands.is_closed() => Err(NotTaken(err.to_string())),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -105,14 +129,14 @@ impl Stream {
         self.live = live;
     }
 
-    pub(super) fn note_published(&mut self, ordinal: u32, published: Published) {
+    /// A recording is over: published or deleted. What is deleted stays so.
+    pub(super) fn note_over(&mut self, ordinal: u32, state: State) {
         self.touch();
         // It would keep the journal's memory for as long as the stream is remembered.
         self.live.take_if(|live| live.commands.is_closed());
-        for known in self.recordings.iter_mut().filter(|known| known.ordinal == ordinal) {
-            if !matches!(known.state, State::Withdrawn) {
-                known.state = State::Published(published.clone());
-            }
+        let known = self.recordings.iter_mut().find(|known| known.ordinal == ordinal);
+        if let Some(known) = known.filter(|known| !matches!(known.state, State::Withdrawn)) {
+            known.state = state;
         }
     }
 }
@@ -120,6 +144,30 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::Disk;
+    use crate::protocol::event::Event;
+    use crate::protocol::server_urls::AllowedHosts;
+    use std::time::Duration;
+
+    /// Zoom says that a stream is over on its socket and by an event, at the same time.
+    #[tokio::test]
+    async fn an_event_that_meets_the_end_of_the_capture_is_answered() {
+        let tmp = tempfile::tempdir().expect("a directory");
+        let journal = Disk::start().expect("threads").open(tmp.path(), 1, "{}").expect("a journal");
+        let (commands, received) = mpsc::channel(1);
+        let live =
+            Live { commands, journal: journal.clone(), since_ts: 1, identity: ("meeting_uuid", MeetingId::new("m")) };
+        let event = Event::Other { name: "any".into() };
+        let delivery = Delivery { event, body: "{}".into(), received_ms: 2, app: None };
+        drop(received);
+        journal.close().await.expect("a closed journal");
+        let wait = Duration::from_secs(10);
+        let kept = tokio::time::timeout(wait, live.keep(&delivery)).await;
+        kept.expect("an answer").expect("nothing to be sent again");
+        let url = AllowedHosts::new(".zoom.us").check("wss://b.zoom.us").expect("an address");
+        let moved = tokio::time::timeout(wait, live.moves(&delivery, url)).await;
+        assert!(!moved.expect("an answer").expect("nothing to be sent again"), "it begins another recording");
+    }
 
     #[test]
     fn a_stream_is_forgotten_when_all_of_it_is_long_over() {

@@ -1,6 +1,7 @@
 //! Finished files go to their place, and to the disk.
 
 use super::Error;
+use crate::disk::sync_dir;
 use crate::store::uploader::PlannedFile;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -25,7 +26,7 @@ pub(super) async fn keep(mut files: Vec<PlannedFile>, out: &Path) -> Result<Vec<
         }
         // The deepest first, so that a directory whose name is there has its files.
         for dir in dirs.into_iter().rev() {
-            File::open(&dir).and_then(|dir| dir.sync_all()).map_err(Error::io("syncing", &dir))?;
+            sync_dir(&dir).map_err(Error::io("syncing", &dir))?;
         }
         Ok(files)
     })

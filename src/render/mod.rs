@@ -32,7 +32,7 @@ use crate::ffmpeg::{self, Ffmpeg};
 use crate::ids::RecordingId;
 use crate::journal::read;
 use crate::journal::{self, Progress};
-use crate::output::manifest::{Manifest, StoredObject};
+use crate::output::manifest::Manifest;
 use crate::output::{Folder, Template};
 use crate::protocol::event::Started;
 use crate::store::uploader::PublishPlan;
@@ -154,7 +154,7 @@ impl Error {
 }
 
 /// Renders a journal that may still be growing, as told by `progress`. `permits` bounds how many recordings are worked
-/// on at a time; one is held for a chunk at a time.
+/// on at a time: one is held for a chunk at a time while the journal grows, and for all that is left once it has ended.
 ///
 /// Cancel safe: dropped, it kills its children.
 ///
@@ -209,15 +209,7 @@ pub async fn render_journal(
     for file in &plan.files {
         let path = file.path.clone();
         let (size_bytes, sha256) = tokio::task::spawn_blocking(move || digest(&path)).await??;
-        manifest.objects.push(StoredObject {
-            name: file.object.name(),
-            key: plan.folder.key(&file.object),
-            size_bytes,
-            sha256,
-            content_type: file.object.content_type().to_owned(),
-            duration_ms: file.duration_ms,
-            codec: file.codec.clone(),
-        });
+        manifest.objects.push(file.stored(plan.folder.key(&file.object), size_bytes, sha256));
     }
     let path = out.join("manifest.json");
     tokio::fs::write(&path, manifest.to_json()).await.map_err(Error::io("writing", &path))?;

@@ -85,6 +85,14 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         self.failure.is_retryable()
     }
+
+    /// After which time Zoom wants to be asked again, if it said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match &self.failure {
+            Failure::Refused(refusal) => refusal.retry_after,
+            _ => None,
+        }
+    }
 }
 
 impl Refusal {

@@ -6,7 +6,7 @@
 //! # Invariants
 //!
 //! - No secret and no token gets into an error, a log or `Debug`; a redirect is not followed.
-//! - A call ends: at most [`TRIES`] requests, each within [`TIMEOUT`], with bounded waits in between.
+//! - A call ends: it is tried [`TRIES`] times at most, each request within [`TIMEOUT`], with bounded waits in between.
 
 mod command;
 mod error;
@@ -22,10 +22,9 @@ use crate::clock;
 use crate::config::{Credentials, RestConfig, Secret};
 use crate::errors::{clip, with_sources};
 use crate::ids::Product;
-use chrono::DateTime;
-use http::header::RETRY_AFTER;
+use crate::retry_after::retry_after;
 use request::encode;
-use reqwest::{RequestBuilder, Response, Url};
+use reqwest::{RequestBuilder, Url};
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -69,7 +68,7 @@ impl Client {
     pub fn new(config: RestConfig) -> Result<Self, reqwest::Error> {
         let mut http = reqwest::Client::builder()
             .timeout(TIMEOUT)
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+            .user_agent(crate::USER_AGENT)
             .redirect(reqwest::redirect::Policy::none());
         // Plain HTTP is for this machine only, and a proxy in the environment is for the outside.
         if config.api_url.scheme() == "http" {
@@ -78,25 +77,32 @@ impl Client {
         Ok(Self { config, http: http.build()?, token: Mutex::default() })
     }
 
-    /// Asks for `action`, in the name of `participant` if given. `Ok` means that Zoom will do it.
+    /// Asks for `action`, in the name of `participant` if given, up to [`TRIES`] times. `Ok` means that Zoom will do it.
     ///
     /// # Errors
     /// What Zoom answered in the end.
     pub async fn control(&self, target: &Target, action: Action, participant: Option<&str>) -> Result<(), Error> {
-        let failed = |tries, failure| Error { asked: format!("{} RTMS of {target}", action.as_str()), tries, failure };
-        let mut renewed = false;
         let mut tries = 0;
         loop {
             tries += 1;
-            let (token, asked) = match self.authorization(target.product).await {
-                Ok(token) => {
-                    let asked = self.ask(target, action, participant, &token).await;
-                    (Some(token), asked)
-                }
-                Err(failure) => (None, Err(failure)),
-            };
-            let Err(failure) = asked else { return Ok(()) };
-            if let Some(token) = token.filter(|_| failure.is_about_token()) {
+            let Err(err) = self.control_once(target, action, participant).await else { return Ok(()) };
+            let Some(delay) = again_after(&err.failure, tries) else { return Err(Error { tries, ..err }) };
+            tracing::debug!(err = %err.failure, delay_ms = delay.as_millis() as u64, "trying again");
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// The same, once, for a caller who tries again in his own time; with another token if Zoom did not take the first.
+    ///
+    /// # Errors
+    /// What Zoom answered.
+    pub async fn control_once(&self, target: &Target, action: Action, participant: Option<&str>) -> Result<(), Error> {
+        let failed = |failure| Error { asked: format!("{} RTMS of {target}", action.as_str()), tries: 1, failure };
+        let mut renewed = false;
+        loop {
+            let token = self.authorization(target.product).await.map_err(failed)?;
+            let Err(failure) = self.ask(target, action, participant, &token).await else { return Ok(()) };
+            if failure.is_about_token() {
                 self.forget(&token).await;
                 if !renewed {
                     tracing::debug!("Zoom did not take the token; asking for another");
@@ -104,9 +110,7 @@ impl Client {
                     continue;
                 }
             }
-            let Some(delay) = again_after(&failure, tries) else { return Err(failed(tries, failure)) };
-            tracing::debug!(err = %failure, delay_ms = delay.as_millis() as u64, "trying again");
-            tokio::time::sleep(delay).await;
+            return Err(failed(failure));
         }
     }
 
@@ -212,7 +216,7 @@ impl Client {
         let unreachable = |err: reqwest::Error| Failure::Unreachable { host: host(to), because: causes(err) };
         let mut response = request.send().await.map_err(unreachable)?;
         let status = response.status();
-        let retry_after = retry_after(&response);
+        let retry_after = retry_after(response.headers(), clock::unix_ms());
         let mut body = Vec::new();
         while body.len() < MAX_BODY_BYTES {
             match response.chunk().await {
@@ -260,20 +264,6 @@ fn again_after(failure: &Failure, tries: u32) -> Option<Duration> {
     }
 }
 
-fn retry_after(response: &Response) -> Option<Duration> {
-    wait_until(response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim(), clock::unix_ms())
-}
-
-/// `Retry-After`: seconds; or a date, as Zoom names one where a limit is for the day.
-fn wait_until(text: &str, now_ms: i64) -> Option<Duration> {
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc2822(text)).ok()?;
-    let left_ms = date.timestamp_millis().saturating_sub(now_ms).max(0);
-    Some(Duration::from_secs(left_ms.unsigned_abs().div_ceil(1000)))
-}
-
 fn host(url: &Url) -> String {
     url.host_str().unwrap_or_default().to_owned()
 }
@@ -298,21 +288,6 @@ mod tests {
             message: String::new(),
             retry_after: after_s.map(Duration::from_secs),
         })
-    }
-
-    #[test]
-    fn zoom_may_name_seconds_or_a_date() {
-        let now_ms = 1_792_567_680_500;
-        for (text, seconds) in [
-            ("7", Some(7)),
-            ("2026-10-21T07:28:20Z", Some(20)),
-            ("Wed, 21 Oct 2026 07:28:20 GMT", Some(20)),
-            ("2026-10-21T07:00:00Z", Some(0)),
-            ("-1", None),
-            ("soon", None),
-        ] {
-            assert_eq!(wait_until(text, now_ms), seconds.map(Duration::from_secs), "{text}");
-        }
     }
 
     #[test]

@@ -182,6 +182,12 @@ impl Error {
         self.cause() == Some(Cause::NotFound)
     }
 
+    /// Whether it may mean that the object does not exist. S3 says "denied" for one that is not there to those who may not
+    /// list. If they may not read either, a put will say so.
+    pub fn may_mean_missing(&self) -> bool {
+        self.is_not_found() || self.cause() == Some(Cause::Denied)
+    }
+
     /// What kind of failure it was, if it was the store's.
     pub fn cause(&self) -> Option<Cause> {
         match self {

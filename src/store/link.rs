@@ -3,6 +3,7 @@
 
 use super::Store;
 use super::put::blocking;
+use crate::disk::sync_dir;
 use object_store::path::Path;
 use std::fs::{self, File};
 use std::io;
@@ -45,7 +46,7 @@ impl Staged {
             fs::rename(&self.link, &self.object)?;
             // The folders may be new.
             for folder in self.object.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.directory)) {
-                File::open(folder)?.sync_all()?;
+                sync_dir(folder)?;
             }
             Ok(())
         };

@@ -63,12 +63,42 @@ pub(crate) async fn request(to: SocketAddr, line: &str, headers: &[(&str, &str)]
     raw(to, &[head.as_bytes(), body].concat()).await
 }
 
+/// What Zoom signs a webhook with.
+pub(crate) struct Seal {
+    /// In seconds since 1970.
+    pub(crate) timestamp: String,
+    pub(crate) signature: String,
+}
+
+impl Seal {
+    pub(crate) const TIMESTAMP: &str = "x-zm-request-timestamp";
+    pub(crate) const SIGNATURE: &str = "x-zm-signature";
+
+    /// Of an app with this Secret Token.
+    pub(crate) fn new(secret_token: &str, at_s: i64, body: &[u8]) -> Self {
+        let timestamp = at_s.to_string();
+        let signature = signature::webhook(secret_token, &timestamp, body);
+        Self { timestamp, signature }
+    }
+
+    pub(crate) fn headers(&self) -> [(&'static str, &str); 2] {
+        [(Self::TIMESTAMP, &self.timestamp), (Self::SIGNATURE, &self.signature)]
+    }
+
+    /// The headers as lines of a head.
+    pub(crate) fn lines(&self) -> String {
+        self.headers().map(|(name, value)| format!("{name}: {value}\r\n")).concat()
+    }
+}
+
 /// Posts a webhook as Zoom does.
 pub(crate) async fn signed(to: SocketAddr, body: &[u8]) -> Answer {
-    let timestamp = now_s().to_string();
-    let signature = signature::webhook(SECRET_TOKEN, &timestamp, body);
-    let headers = [("x-zm-request-timestamp", timestamp.as_str()), ("x-zm-signature", signature.as_str())];
-    request(to, "POST /webhook", &headers, body).await
+    signed_with(SECRET_TOKEN, to, body).await
+}
+
+/// Posts a webhook as Zoom does for an app with this Secret Token.
+pub(crate) async fn signed_with(secret_token: &str, to: SocketAddr, body: &[u8]) -> Answer {
+    request(to, "POST /webhook", &Seal::new(secret_token, now_s(), body).headers(), body).await
 }
 
 pub(crate) async fn get(to: SocketAddr, path: &str) -> Answer {

@@ -34,6 +34,8 @@ use tempfile::TempDir;
 pub(crate) const CLIENT_ID: &str = "clientOfTheTests";
 pub(crate) const CLIENT_SECRET: &str = "client-secret-that-no-text-may-show";
 pub(crate) const SECRET_TOKEN: &str = "token-that-no-text-may-show";
+/// The simulator's account.
+pub(crate) const ACCOUNT: &str = "acSimulator1";
 
 /// However slow the machine: nothing in these tests takes longer.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
@@ -83,6 +85,12 @@ impl Home {
 
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.env.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Has Zoom's REST API, and where its tokens are, at this address.
+    pub(crate) fn set_zoom(&mut self, rest: SocketAddr) {
+        self.set("ZOOM_API_URL", &format!("http://{rest}/v2"));
+        self.set("ZOOM_OAUTH_URL", &format!("http://{rest}/oauth/token"));
     }
 
     /// Puts a script before ffmpeg: what it does comes first, and `$REAL` is the real one, which runs in its place at the end.
@@ -160,6 +168,15 @@ impl Home {
     /// Runs it to its end.
     pub(crate) fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().expect("the binary runs")
+    }
+
+    /// Puts a file where the bucket's folder for the year has to be: until it is removed, no upload succeeds.
+    pub(crate) fn block_bucket(&self) -> PathBuf {
+        let bucket = self.path("bucket");
+        std::fs::create_dir_all(&bucket).expect("a directory");
+        let year = bucket.join(chrono::Utc::now().format("%Y").to_string());
+        std::fs::write(&year, b"in the way").expect("a file");
+        year
     }
 
     /// Starts `serve` and waits until it takes webhooks.

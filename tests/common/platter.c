@@ -2,7 +2,7 @@
  *
  * Loaded by LD_PRELOAD. fsync and fdatasync of a file copy what it holds at that moment to `<id>.file`; fsync of a directory
  * writes its entries to `<id>.dir`, a line each: id, type, name. The id is inode and time of birth, as inodes are used again.
- * Names that contain a line break are not expected. */
+ * Names that contain a line break are not expected. With PLATTER_DELAY_MS each takes so much longer. */
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -48,12 +48,13 @@ static int keep_dir(int from, FILE *to) {
 }
 
 static void keep(int fd) {
-    const char *platter = getenv("PLATTER");
+    const char *platter = getenv("PLATTER"), *delay = getenv("PLATTER_DELAY_MS");
     char id[64], self[64], staged[4096], final[4096];
     static _Atomic unsigned counter;
     int type, from, failed;
     FILE *to;
     if (!platter) return;
+    if (delay) usleep((useconds_t)atoi(delay) * 1000);
     type = identify(fd, "", AT_EMPTY_PATH, id, sizeof id);
     if (type != S_IFREG && type != S_IFDIR) return;
     /* It may have been opened for writing only. */

@@ -359,6 +359,23 @@ pub(crate) async fn media_loop(stream: Stream, heard: Arc<Heard>, url: String, m
     }
 }
 
+/// Plays a meeting to a client, which hears what the summary says.
+pub(crate) async fn played(
+    settings: Settings,
+    posted: mpsc::UnboundedReceiver<Posted>,
+) -> (Arc<Heard>, MeetingSummary) {
+    let run = start(settings);
+    let heard = record(posted, params());
+    let summary = one(run).await;
+    assert_equal(&heard, &summary);
+    (heard, summary)
+}
+
+/// When each packet of sound was, in ms since the meeting began.
+pub(crate) fn sound_ms(heard: &Heard, summary: &MeetingSummary) -> Vec<i64> {
+    heard.timestamps(14).iter().map(|ms| ms - summary.start_ms).collect()
+}
+
 /// Everything that was received is what the summary says was sent.
 pub(crate) fn assert_equal(heard: &Heard, summary: &MeetingSummary) {
     for (n, medium) in

@@ -64,7 +64,7 @@ pub struct Journal {
     disk: Disk,
 }
 
-/// The disk refused to make a journal durable; the log says why.
+/// The disk refused to make a journal durable, and the log says why; or the journal had ended before.
 #[derive(Debug, thiserror::Error)]
 #[error("the journal could not be forced to the disk")]
 pub struct NotDurable;
@@ -88,7 +88,20 @@ struct Pending {
     since_ms: i64,
     waiters: Vec<oneshot::Sender<()>>,
     dropped: Option<Dropped>,
-    ending: bool,
+    phase: Phase,
+}
+
+/// How far a journal is from its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    #[default]
+    Open,
+    /// It ends once all is written.
+    Ending,
+    /// It is not written any more: who waits now would wait for ever.
+    Ended,
+    /// The same, and what is not written never will be.
+    Discarded,
 }
 
 struct Dropped {
@@ -177,12 +190,7 @@ impl Disk {
     fn end(&self, dir: &Path) {
         let slot = lock(&self.shared.state).journals.values().find(|slot| slot.dir == dir).cloned();
         if let Some(slot) = slot {
-            let (done, wait) = oneshot::channel();
-            {
-                let mut pending = lock(&slot.pending);
-                pending.waiters.push(done);
-                pending.ending = true;
-            }
+            let wait = slot.wait(true);
             self.ring();
             // Whether it could be made durable is logged where it is done.
             wait.blocking_recv().ok();
@@ -209,10 +217,9 @@ impl Journal {
     /// Waits until all that was appended is on the disk. While the disk takes nothing it goes on waiting. Cancel safe.
     ///
     /// # Errors
-    /// When the disk refused to make it durable; it may be lost in a power loss.
+    /// When the disk refused to make it durable; it may be lost in a power loss. Or when the journal was closed before.
     pub async fn sync(&self) -> Result<(), NotDurable> {
-        let (done, wait) = oneshot::channel();
-        lock(&self.slot.pending).waiters.push(done);
+        let wait = self.slot.wait(false);
         self.disk.ring();
         wait.await.map_err(|_| NotDurable)
     }
@@ -222,14 +229,16 @@ impl Journal {
     /// # Errors
     /// As [`Journal::sync`]; the journal is closed all the same.
     pub async fn close(&self) -> Result<(), NotDurable> {
-        let (done, wait) = oneshot::channel();
-        {
-            let mut pending = lock(&self.slot.pending);
-            pending.waiters.push(done);
-            pending.ending = true;
-        }
+        let wait = self.slot.wait(true);
         self.disk.ring();
         wait.await.map_err(|_| NotDurable)
+    }
+
+    /// Ends it without waiting for a disk: nobody wants what is in it, and its directory may go. Whoever waits for it is told
+    /// that it is not durable.
+    pub fn discard(&self) {
+        *lock(&self.slot.pending) = Pending { phase: Phase::Discarded, ..Pending::default() };
+        self.disk.ring();
     }
 
     /// Follows the closing of chunks.
@@ -253,6 +262,9 @@ impl Journal {
 
     fn push(&self, t_ms: i64, conn: &str, message: &[u8], form: Form) {
         let mut pending = lock(&self.slot.pending);
+        if pending.phase >= Phase::Ended {
+            return;
+        }
         // Events and notes are few and small, and without them nobody knows what the rest is.
         if pending.lines.len() + message.len() > PENDING_BYTES && conn != EVENT {
             let dropped = pending.dropped.get_or_insert(Dropped { messages: 0, bytes: 0, from_ms: t_ms, to_ms: t_ms });
@@ -269,6 +281,22 @@ impl Journal {
             dropped.note(t_ms, &mut pending.lines);
         }
         push_line(&mut pending.lines, t_ms, conn, message, form);
+    }
+}
+
+impl Slot {
+    /// What tells when all that was appended until now is on the disk. It is closed without a word if that is not to be:
+    /// the disk refused, or the journal has ended.
+    fn wait(&self, ending: bool) -> oneshot::Receiver<()> {
+        let (done, wait) = oneshot::channel();
+        let mut pending = lock(&self.pending);
+        if ending && pending.phase == Phase::Open {
+            pending.phase = Phase::Ending;
+        }
+        if pending.phase < Phase::Ended {
+            pending.waiters.push(done);
+        }
+        wait
     }
 }
 

@@ -1,4 +1,4 @@
-use super::super::CHUNK_BYTES;
+use super::super::{CHUNK_BYTES, FLUSH_EVERY};
 use super::threads::{flush, sync_loop};
 use super::*;
 use crate::journal::read::{self, Body, lines};
@@ -134,6 +134,67 @@ async fn a_journal_that_has_ended_holds_no_memory() {
     assert_eq!(held, 0);
 }
 
+/// A stop event may arrive while the stream ends by itself. It waited for ever, and with it all that is about the stream.
+#[tokio::test]
+async fn a_journal_that_has_ended_lets_nobody_wait() {
+    let tmp = tempfile::tempdir().unwrap();
+    let disk = Disk::start().unwrap();
+    let journal = disk.open(tmp.path(), 1, "{}").unwrap();
+    journal.close().await.unwrap();
+    journal.append(2, EVENT, b"{}");
+    assert_eq!(lock(&journal.slot.pending).lines.capacity(), 0, "it is held for nothing");
+    let wait = Duration::from_secs(10);
+    assert!(tokio::time::timeout(wait, journal.sync()).await.expect("an answer").is_err());
+    assert!(tokio::time::timeout(wait, journal.close()).await.expect("an answer").is_err());
+    assert_eq!(all_lines(tmp.path()).len(), 1);
+}
+
+/// What is to be deleted is not waited for, though its disk takes nothing, and nothing is said of the files that went.
+#[tokio::test]
+async fn a_journal_that_is_discarded_keeps_nobody() {
+    let tmp = tempfile::tempdir().unwrap();
+    let disk = Disk::start().unwrap();
+    let journal = disk.open(tmp.path(), 1, "{}").unwrap();
+    let closing = {
+        // Holding the chunk is what a write that hangs does.
+        let _hanging = lock(&journal.slot.file);
+        journal.append(2, EVENT, b"{}");
+        let closing = journal.slot.wait(true);
+        disk.ring();
+        std::thread::sleep(FLUSH_EVERY * 3);
+        journal.discard();
+        journal.append(3, EVENT, b"{}");
+        closing
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(10), closing).await.expect("an answer").is_err());
+    assert!(journal.sync().await.is_err());
+    while !lock(&disk.shared.state).journals.is_empty() {
+        tokio::time::sleep(FLUSH_EVERY).await;
+    }
+    assert_eq!(lock(&journal.slot.pending).lines.capacity(), 0);
+}
+
+/// What a failed write left is written first; what arrived since was told to be on the disk one flush too early.
+#[tokio::test]
+async fn nobody_is_told_of_lines_that_wait_behind_a_failed_write() {
+    let tmp = tempfile::tempdir().unwrap();
+    let disk = Disk::start().unwrap();
+    let journal = disk.open(tmp.path(), 1, "{}").unwrap();
+    let (to_sync, syncs) = mpsc::channel();
+    // In place of the disk's own threads.
+    let slot = lock(&disk.shared.state).journals.drain().next().unwrap().1;
+    lock(&slot.file).writing = b"{\"t\":2,\"c\":\"audio\",\"m\":{}}\n".to_vec();
+    journal.append(3, EVENT, b"{}");
+    let mut synced = slot.wait(false);
+    assert!(!flush(&slot, false, &to_sync));
+    assert!(syncs.try_recv().is_err(), "nothing is to be told yet");
+    assert!(!flush(&slot, false, &to_sync));
+    drop(to_sync);
+    sync_loop(&syncs);
+    synced.try_recv().expect("it is on the disk now");
+    assert_eq!(all_lines(tmp.path()).iter().map(|line| line.0).collect::<Vec<_>>(), [1, 2, 3]);
+}
+
 /// A chunk may be on its way to be closed when the journal ends with nothing to be added.
 #[tokio::test]
 async fn the_end_is_told_after_the_last_chunk_was_closed() {
@@ -147,7 +208,7 @@ async fn the_end_is_told_after_the_last_chunk_was_closed() {
         let slot = lock(&disk.shared.state).journals.drain().next().unwrap().1;
         lock(&slot.file).bytes = CHUNK_BYTES;
         assert!(!flush(&slot, false, &to_sync), "the chunk is closed");
-        lock(&slot.pending).ending = true;
+        lock(&slot.pending).phase = Phase::Ending;
         assert!(flush(&slot, false, &to_sync), "the journal has ended");
         assert!(!progress.borrow_and_update().ended, "and nobody knows yet");
         drop(to_sync);

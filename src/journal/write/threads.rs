@@ -4,7 +4,7 @@
 use super::super::files::{create, sync_dir};
 use super::super::read::Chunk;
 use super::super::{CHUNK_AGE, CHUNK_BYTES, FLUSH_EVERY, SYNC_EVERY};
-use super::{OpenChunk, Progress, Shared, Slot, lock};
+use super::{OpenChunk, Pending, Phase, Progress, Shared, Slot, lock};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::sync::atomic::Ordering;
@@ -97,6 +97,11 @@ pub(super) fn flush(slot: &Arc<Slot>, sync_now: bool, to_sync: &mpsc::Sender<Syn
     let chunk = &mut *chunk;
     let ending = {
         let mut pending = lock(&slot.pending);
+        if pending.phase == Phase::Discarded {
+            (chunk.file, chunk.writing) = (None, Vec::new());
+            chunk.waiters.clear();
+            return true;
+        }
         if chunk.done == chunk.writing.len() {
             chunk.writing.clear();
             chunk.done = 0;
@@ -108,8 +113,12 @@ pub(super) fn flush(slot: &Arc<Slot>, sync_now: bool, to_sync: &mpsc::Sender<Syn
                 dropped.note(dropped.to_ms, &mut chunk.writing);
             }
         }
-        chunk.waiters.append(&mut pending.waiters);
-        pending.ending && pending.lines.is_empty()
+        // What a write that failed left comes first; what arrived since is for the next flush, and so is who waits for it.
+        let all = pending.lines.is_empty();
+        if all {
+            chunk.waiters.append(&mut pending.waiters);
+        }
+        pending.phase == Phase::Ending && all
     };
     if let Err(err) = write_pending(slot, chunk) {
         if !chunk.failing {
@@ -130,7 +139,9 @@ pub(super) fn flush(slot: &Arc<Slot>, sync_now: bool, to_sync: &mpsc::Sender<Syn
         // Whoever still holds the journal holds no more than its name.
         chunk.writing = Vec::new();
         chunk.done = 0;
-        lock(&slot.pending).lines = Vec::new();
+        // Whoever came since this flush began came too late, and is told by the end of the channel.
+        let mut pending = lock(&slot.pending);
+        *pending = Pending { phase: pending.phase.max(Phase::Ended), ..Pending::default() };
     }
     let send = |sync| to_sync.send(sync).expect("the sync thread outlives the write thread");
     if ending || chunk.bytes >= CHUNK_BYTES || (chunk.since.elapsed() >= CHUNK_AGE && chunk.bytes > 0) {
@@ -221,7 +232,8 @@ pub(super) fn sync_loop(syncs: &mpsc::Receiver<Sync>) {
                     })
                     .and_then(|()| sync_dir(&slot.dir));
                 slot.progress.send_modify(|progress| *progress = Progress { closed: number, ended: last });
-                (result, waiters)
+                let is_gone = result.is_err() && lock(&slot.pending).phase == Phase::Discarded;
+                (if is_gone { Ok(()) } else { result }, waiters)
             }
         };
         match result {

@@ -21,14 +21,15 @@
 //! never more than one socket for the same thing: the old one is closed before the new one is dialled.
 
 mod identities;
+mod received;
 mod refusal;
 mod socket;
 mod terms;
 
 pub use terms::{Cause, Conn, EndSource, Ended, Input, Loss, Now, Output, Report, RunId, Settings, Timing};
 
-use super::message::{self, Identity, Medium, Message, msg_type};
-use super::server_urls::{self, ServerUrl};
+use super::message::{self, Identity, Medium};
+use super::server_urls::ServerUrl;
 use crate::advice::status;
 use identities::Identities;
 use refusal::Refusal;
@@ -106,11 +107,16 @@ impl Link {
             Input::Failed(run, because) => self.closed(now, run, Loss::new(Cause::Broken, because)),
             Input::Closed(run, loss) => self.closed(now, run, loss),
             Input::Received(run, kind, bytes) => self.received(now, run, kind, bytes),
-            Input::Restarted(url) => {
-                self.url = url;
-                let loss = Loss::new(Cause::Moved, "a newer start event named another server");
-                self.restart_signaling(now, &loss, CloseMedia::Now);
-            }
+            Input::Restarted(url) => match &mut self.ending {
+                // What starts then is another recording of the stream, which is not to wait for this one's sockets.
+                Some((_, until)) => *until = now.instant,
+                None => {
+                    self.url = url;
+                    self.terminating_until = None;
+                    let loss = Loss::new(Cause::Moved, "a newer start event named another server");
+                    self.restart_signaling(now, &loss, CloseMedia::Now);
+                }
+            },
             // Several come for one interruption, and up to 85 min late; what has been mended since is left alone.
             Input::Interrupted(event_ts) if self.signaling_is_settled(now) && event_ts >= self.signaling_up_unix_ms => {
                 let loss = Loss::new(Cause::Interrupted, "rtms_interrupted");
@@ -145,6 +151,11 @@ impl Link {
     /// The address that signaling is, or will be, connected to.
     pub fn url(&self) -> &ServerUrl {
         &self.url
+    }
+
+    /// Whether the stream is over, though its sockets may still deliver.
+    pub fn is_ending(&self) -> bool {
+        self.over || self.ending.is_some()
     }
 
     /// Whether a medium, or signaling, is connected.
@@ -232,89 +243,6 @@ impl Link {
         }
     }
 
-    fn received(&mut self, now: Now, run: RunId, kind: i64, bytes: &[u8]) {
-        let Some(socket) = self.current(run) else { return };
-        let greeting = matches!(socket.state, State::Greeting(_));
-        let is_media = Medium::of_msg_type(kind).is_some();
-        socket.heard(now.instant, is_media);
-        if is_media {
-            // A test server of Zoom's never answers the media handshake and just sends.
-            if greeting && run.conn != Conn::Signaling {
-                self.up(now, run, "media without an answer to the handshake".into());
-            }
-            return;
-        }
-        let Ok(message) = Message::parse(bytes) else { return };
-        match kind {
-            msg_type::KEEP_ALIVE_REQ => {
-                let timestamp = message.timestamp.unwrap_or(now.unix_ms);
-                self.outputs.push_back(Output::Send(run, message::keep_alive_response(timestamp)));
-            }
-            msg_type::SIGNALING_HAND_SHAKE_RESP if greeting && run.conn == Conn::Signaling => {
-                self.signaling_answered(now, run, &message);
-            }
-            msg_type::DATA_HAND_SHAKE_RESP if greeting && run.conn != Conn::Signaling => {
-                self.media_answered(now, run, &message);
-            }
-            msg_type::STREAM_STATE_UPDATE => self.stream_state(now, &message),
-            msg_type::EVENT_UPDATE if message.event.as_ref().is_some_and(is_media_interrupted) => {
-                self.redial_silent_media(now, &Loss::new(Cause::Interrupted, "event 7"));
-            }
-            _ => {}
-        }
-    }
-
-    fn signaling_answered(&mut self, now: Now, run: RunId, message: &Message<'_>) {
-        if message.status_code != Some(0) {
-            self.answered_no(now, run, message);
-            return;
-        }
-        self.up(now, run, String::new());
-        self.identities.accepted();
-        self.signaling_up_unix_ms = now.unix_ms;
-        let urls = message.media_server.as_ref().and_then(|server| server.get("server_urls"));
-        let share = self.media.iter().any(|m| m.medium == Medium::Share);
-        let subscriptions = message::event_subscriptions(self.settings.product, share);
-        self.outputs.extend(subscriptions.into_iter().map(|subscription| Output::Send(run, subscription)));
-        for index in 0..self.media.len() {
-            self.drop_medium(index, &Loss::new(Cause::Signaling, "signaling was connected again"));
-            let medium = &mut self.media[index];
-            let address = urls.and_then(|urls| server_urls::media(urls, medium.medium.url_keys()));
-            let checked = address.map(|address| self.settings.allowed_hosts.check(&address));
-            let because = match checked {
-                Some(Ok(url)) => {
-                    medium.url = Some(url);
-                    if !medium.given_up {
-                        medium.socket.dial_at_once(now.instant);
-                    }
-                    continue;
-                }
-                Some(Err(refused)) => refused.to_string(),
-                None => format!("Zoom offers no {} to this app: is the scope granted?", medium.medium.as_str()),
-            };
-            medium.url = None;
-            let run = RunId { conn: Conn::Media(medium.medium), run: medium.socket.run };
-            self.outputs.push_back(Output::Report(Report::Refused { run, because, for_good: true }));
-        }
-    }
-
-    fn media_answered(&mut self, now: Now, run: RunId, message: &Message<'_>) {
-        if message.status_code != Some(0) {
-            self.answered_no(now, run, message);
-        } else if message.is_encrypted() {
-            self.outputs.push_back(Output::Close(run));
-            let because = "Zoom encrypts this medium's payloads, in a way that is not documented".into();
-            self.refused(now, run, because, Refusal::NotAvailable);
-        } else {
-            self.up(now, run, String::new());
-        }
-    }
-
-    fn answered_no(&mut self, now: Now, run: RunId, message: &Message<'_>) {
-        self.outputs.push_back(Output::Close(run));
-        self.refused(now, run, refusal::in_words(message), Refusal::of(&message.reason_text()));
-    }
-
     fn up(&mut self, now: Now, run: RunId, how: String) {
         let Some(socket) = self.current(run) else { return };
         socket.up(now.instant);
@@ -326,28 +254,6 @@ impl Link {
             let cameras = is_video.then(|| message::camera_subscription(self.settings.product)).flatten();
             let texts = [Some(self.identities.current().ready_ack()), cameras];
             self.outputs.extend(texts.into_iter().flatten().map(|text| Output::Send(self.signaling.id(), text)));
-        }
-    }
-
-    fn stream_state(&mut self, now: Now, message: &Message<'_>) {
-        const INTERRUPTED: i64 = 2;
-        const TERMINATING: i64 = 3;
-        const TERMINATED: i64 = 4;
-        const DATA_CONNECTION_INTERRUPTED: i64 = 14;
-        let reason = message.reason_code();
-        match message.state {
-            Some(TERMINATED) => self.end(now, EndSource::State, reason),
-            Some(TERMINATING) => {
-                self.terminating_until.get_or_insert(now.instant + self.settings.timing.terminating);
-            }
-            Some(INTERRUPTED) if reason == Some(DATA_CONNECTION_INTERRUPTED) => {
-                self.redial_silent_media(now, &Loss::new(Cause::Interrupted, "stream state 2, reason 14"));
-            }
-            Some(INTERRUPTED) if self.signaling_is_settled(now) => {
-                let loss = Loss::new(Cause::Interrupted, "stream state 2");
-                self.restart_signaling(now, &loss, CloseMedia::Later);
-            }
-            _ => {}
         }
     }
 
@@ -493,11 +399,6 @@ enum CloseMedia {
     Now,
     /// Once signaling is up again: until then they may still deliver.
     Later,
-}
-
-fn is_media_interrupted(event: &Value) -> bool {
-    const MEDIA_CONNECTION_INTERRUPTED: i64 = 7;
-    event.get("event_type").and_then(crate::protocol::tolerant::as_int) == Some(MEDIA_CONNECTION_INTERRUPTED)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 
 use super::super::files::{Error, clear, failed, read_json, remove_dir, remove_file, write};
 use crate::clock;
+use crate::disk::sync_dir;
 use crate::ids::StreamId;
 use crate::protocol::cloud::CloudRecording;
 use crate::protocol::event::Event;
@@ -189,7 +190,7 @@ impl Folder {
         write(&self.0.join(name), bytes)?;
         // The spool knows of `.cloud` only once this is on the disk.
         let above = self.0.parent().and_then(Path::parent).unwrap_or(&self.0);
-        fs::File::open(above).and_then(|above| above.sync_all()).map_err(failed("writing", above))
+        sync_dir(above).map_err(failed("writing", above))
     }
 }
 

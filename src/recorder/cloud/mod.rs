@@ -12,6 +12,7 @@ mod intent;
 mod plan;
 mod run;
 
+use super::blocking::blocking;
 use super::spool::Spool;
 use super::{Recorder, Shared, Unfinished};
 use crate::cloud::Downloader;
@@ -202,8 +203,7 @@ impl Shared {
 
 async fn keep(folder: &Folder, intent: Intent) -> Result<Intent, NotTaken> {
     let folder = folder.clone();
-    let kept = tokio::task::spawn_blocking(move || folder.keep(&intent).map(|()| intent)).await;
-    kept.map_err(|err| NotTaken(err.to_string()))?.map_err(|err| NotTaken(err.to_string()))
+    blocking(move || folder.keep(&intent).map(|()| intent)).await
 }
 
 fn raw(delivery: &Delivery) -> Result<Box<RawValue>, NotTaken> {

@@ -1,6 +1,7 @@
 //! One import: settle its place, fetch its files, publish, forget.
 
 use super::super::Shared;
+use super::super::blocking::blocking;
 use super::super::files::Error as SpoolError;
 use super::intent::{Done, Folder, Intent, stream_id};
 use super::{Cloud, Known, keep, plan};
@@ -11,7 +12,6 @@ use crate::output::Object;
 use crate::output::manifest::{Manifest, Source};
 use crate::protocol::cloud::{CloudFile, CloudRecording};
 use crate::store::uploader::Error as PublishError;
-use crate::store::{Cause, Error as StoreError};
 use futures_util::future::join_all;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -143,13 +143,13 @@ impl Import<'_> {
         let mut there = HashSet::new();
         let mut ordinal = 1;
         loop {
-            let manifest = self.manifest(recording, ordinal).await;
+            let taken = self.imported(recording, ordinal).await;
             let reserved = {
                 let known = self.cloud().known.lock().await;
                 known.get(&stream_id).is_some_and(|known| known.ordinals.contains(&ordinal))
             };
-            match manifest {
-                Some(manifest) => there.extend(imported(&manifest)),
+            match taken {
+                Some(files) => there.extend(files),
                 None if !reserved => break,
                 None => {}
             }
@@ -180,15 +180,15 @@ impl Import<'_> {
         }
     }
 
-    /// The manifest in a folder of the bucket, if there is one. Waits for a bucket that does not answer.
-    async fn manifest(&self, recording: &CloudRecording, ordinal: u32) -> Option<Manifest> {
+    /// The ids of the files that were imported into a folder of the bucket; none if the folder is free. Waits for a bucket that
+    /// does not answer.
+    async fn imported(&self, recording: &CloudRecording, ordinal: u32) -> Option<Vec<String>> {
         let key = plan::folder(&self.shared.settings.render.key_template, recording, ordinal).key(&Object::Manifest);
-        let missing = |err: &StoreError| err.is_not_found() || err.cause() == Some(Cause::Denied);
         let mut attempts = 0;
         loop {
             match self.shared.uploader.store().get(&key).await {
-                Ok(json) => return Manifest::from_json(&json).ok(),
-                Err(err) if missing(&err) => return None,
+                Ok(json) => return Some(listed(&json, &key)),
+                Err(err) if err.may_mean_missing() => return None,
                 Err(err) => {
                     tracing::warn!(err = %err, "an import waits for the bucket");
                     tokio::time::sleep(wait(attempts)).await;
@@ -340,20 +340,24 @@ impl Import<'_> {
 
     async fn tidy(&self, work: impl FnOnce(&Folder) -> Result<(), SpoolError> + Send + 'static) {
         let folder = self.folder.clone();
-        match tokio::task::spawn_blocking(move || work(&folder)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(err)) => {
-                tracing::error!(err = %err, "imported, but the spool could not be tidied; it is tried again at the next start");
-            }
-            Err(err) => tracing::error!(err = %err, "imported, but tidying the spool panicked"),
+        if let Err(err) = blocking(move || work(&folder)).await {
+            tracing::error!(err = %err, "imported, but the spool could not be tidied; it is tried again at the next start");
         }
     }
 }
 
-/// The ids of the files that a manifest lists.
-fn imported(manifest: &Manifest) -> Vec<String> {
-    let Some(Source::Cloud(cloud)) = &manifest.source else { return Vec::new() };
-    cloud.files.iter().filter(|file| file.name.is_some()).map(|file| file.id.clone()).collect()
+/// The ids of the files that a manifest lists. One that cannot be read is somebody's all the same, such as a newer version's.
+fn listed(manifest: &[u8], key: &str) -> Vec<String> {
+    match Manifest::from_json(manifest).map(|manifest| manifest.source) {
+        Ok(Some(Source::Cloud(cloud))) => {
+            cloud.files.into_iter().filter(|file| file.name.is_some()).map(|file| file.id).collect()
+        }
+        Ok(None) => Vec::new(),
+        Err(err) => {
+            tracing::warn!(key, err = %err, "a manifest in the bucket cannot be read; its folder is left alone");
+            Vec::new()
+        }
+    }
 }
 
 /// What may be logged of an object's name, which can have a person's in it.
@@ -373,7 +377,7 @@ impl Token {
     async fn get(&mut self, cloud: &Cloud, intent: &Intent, recording: &CloudRecording) -> Result<Secret, Failure> {
         let age_ms = clock::unix_ms().saturating_sub(intent.told_ms);
         if let Some(token) = recording.download_token.as_ref().filter(|_| !self.by_oauth && age_ms < TOKEN_LIFE_MS) {
-            return Ok(Secret::new(token.expose()));
+            return Ok(token.clone());
         }
         self.by_oauth = true;
         let token = cloud.client.access_token(self.refused.take().as_ref()).await;

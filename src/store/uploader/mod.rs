@@ -25,8 +25,8 @@ use persist::Outage;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 /// How uploads are done.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How many objects are uploaded at once, over all recordings; at least 1.
+    /// How many objects are uploaded at once, over all recordings, and how many recordings deleted beside; at least 1.
     pub uploads_at_once: usize,
     /// The wait after a first failure; it doubles with each further one.
     pub first_delay: Duration,
@@ -74,13 +74,26 @@ pub struct PlannedFile {
     pub codec: Option<String>,
 }
 
+impl PlannedFile {
+    /// How the manifest lists it, once it has this key, size and SHA-256 (in hexadecimal).
+    pub fn stored(&self, key: String, size_bytes: u64, sha256: String) -> StoredObject {
+        StoredObject {
+            name: self.object.name(),
+            key,
+            size_bytes,
+            sha256,
+            content_type: self.object.content_type().to_owned(),
+            duration_ms: self.duration_ms,
+            codec: self.codec.clone(),
+        }
+    }
+}
+
 /// A recording that is in the bucket.
 #[derive(Clone, Debug)]
 pub struct Published {
     /// The manifest as it was written.
     pub manifest: Manifest,
-    /// The manifest's key.
-    pub manifest_key: String,
     /// What was sent this time, without repetitions and the manifest, in bytes.
     pub sent_bytes: u64,
 }
@@ -103,8 +116,6 @@ pub enum Progress<'a> {
         object: &'a Object,
         /// Its size.
         size_bytes: u64,
-        /// Whether an earlier run had sent it.
-        was_there: bool,
     },
     /// An attempt has failed.
     Failed {
@@ -144,23 +155,13 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// Whether publishing the same plan later can succeed.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Cancelled { .. } | Self::Ledger { .. } => true,
-            Self::Failed(failure) => failure.error.is_retryable(),
-            Self::Withdrawn { .. } => false,
-        }
-    }
-}
-
 /// Uploads to one store, a few objects at a time.
 #[derive(Debug)]
 pub struct Uploader {
     store: Store,
     settings: Settings,
-    uploads: Arc<Semaphore>,
+    uploads: Semaphore,
+    deletions: Semaphore,
     outage: Mutex<Outage>,
     commits: watch::Sender<u64>,
     /// Rings for whoever waits for the next attempt.
@@ -172,10 +173,12 @@ type OnProgress<'a> = &'a (dyn Fn(Progress<'_>) + Send + Sync);
 impl Uploader {
     /// An uploader for `store`.
     pub fn new(store: Store, settings: Settings) -> Self {
+        let at_once = settings.uploads_at_once.max(1);
         Self {
             store,
             settings,
-            uploads: Arc::new(Semaphore::new(settings.uploads_at_once.max(1))),
+            uploads: Semaphore::new(at_once),
+            deletions: Semaphore::new(at_once),
             outage: Mutex::new(Outage::default()),
             commits: watch::Sender::new(0),
             again: Notify::new(),
@@ -225,9 +228,9 @@ impl Uploader {
         });
         let objects = try_join_all(files).await?;
         let manifest = Manifest { objects, ..plan.manifest.clone() };
-        let manifest_key = self.commit(&plan.folder, &manifest, on_progress, cancel).await?;
+        self.commit(&plan.folder, &manifest, on_progress, cancel).await?;
         self.commits.send_modify(|count| *count += 1);
-        Ok(Published { manifest, manifest_key, sent_bytes: sent_bytes.into_inner() })
+        Ok(Published { manifest, sent_bytes: sent_bytes.into_inner() })
     }
 
     async fn publish_file(
@@ -248,16 +251,8 @@ impl Uploader {
             metrics().uploaded_bytes.inc_by(size_bytes);
             sent_bytes.fetch_add(size_bytes, Ordering::Relaxed);
         }
-        on_progress(Progress::Stored { object: &file.object, size_bytes, was_there });
-        Ok(StoredObject {
-            name: file.object.name(),
-            key: stored.key,
-            size_bytes,
-            sha256: stored.sha256,
-            content_type: file.object.content_type().to_owned(),
-            duration_ms: file.duration_ms,
-            codec: file.codec.clone(),
-        })
+        on_progress(Progress::Stored { object: &file.object, size_bytes });
+        Ok(file.stored(stored.key, size_bytes, stored.sha256))
     }
 
     /// One attempt. Also says whether the object was there already.
@@ -296,7 +291,7 @@ impl Uploader {
     async fn is_there(&self, noted: &Stored) -> Result<bool, StoreError> {
         match self.store.head(&noted.key).await {
             Ok(head) => Ok(head.size_bytes == noted.size_bytes && head.e_tag == noted.e_tag),
-            Err(e) if means_missing(&e) => Ok(false),
+            Err(e) if e.may_mean_missing() => Ok(false),
             Err(e) => Err(e),
         }
     }
@@ -308,27 +303,23 @@ impl Uploader {
         manifest: &Manifest,
         on_progress: OnProgress<'_>,
         cancel: &CancellationToken,
-    ) -> Result<String, Error> {
+    ) -> Result<(), Error> {
         let key = folder.key(&Object::Manifest);
         let json = Bytes::from(manifest.to_json());
         let (name, attempt) = (Object::Manifest.name(), || self.put_manifest(folder, &key, json.clone()));
         let written = self.persist(Work::Upload, &name, &key, on_progress, cancel, attempt).await?;
         match written {
             Commit::Withdrawn => Err(Error::Withdrawn { place: self.store.locate(&key) }),
-            Commit::Written | Commit::WasThere => {
-                on_progress(Progress::Stored {
-                    object: &Object::Manifest,
-                    size_bytes: json.len() as u64,
-                    was_there: matches!(written, Commit::WasThere),
-                });
-                Ok(key)
+            Commit::Stands => {
+                on_progress(Progress::Stored { object: &Object::Manifest, size_bytes: json.len() as u64 });
+                Ok(())
             }
         }
     }
 
     async fn put_manifest(&self, folder: &Folder, key: &str, json: Bytes) -> Result<Commit, StoreError> {
         match self.store.get(key).await {
-            Ok(there) if there == json => return Ok(Commit::WasThere),
+            Ok(there) if there == json => return Ok(Commit::Stands),
             Ok(there) => {
                 if Manifest::from_json(&there).is_ok_and(|m| m.deleted.is_some()) {
                     self.delete_all_but(folder, key).await?;
@@ -336,11 +327,11 @@ impl Uploader {
                 }
                 tracing::warn!(key, "the bucket has another manifest for this recording; it is replaced");
             }
-            Err(e) if means_missing(&e) => {}
+            Err(e) if e.may_mean_missing() => {}
             Err(e) => return Err(e),
         }
         self.store.put_bytes(key, json, Attributes::from(&Object::Manifest)).await?;
-        Ok(Commit::Written)
+        Ok(Commit::Stands)
     }
 
     /// Deletes everything in a recording's folder and leaves only `manifest`, which has to be a deletion manifest
@@ -381,7 +372,7 @@ impl Uploader {
         match self.store.get(key).await {
             Ok(there) if there == json => {}
             Ok(_) => self.store.delete(key).await?,
-            Err(e) if means_missing(&e) => {}
+            Err(e) if e.may_mean_missing() => {}
             Err(e) => return Err(e),
         }
         self.delete_all_but(folder, key).await?;
@@ -402,15 +393,10 @@ impl Uploader {
 
 #[derive(Clone, Copy, Debug)]
 enum Commit {
-    Written,
-    WasThere,
+    /// The bucket has the manifest.
+    Stands,
+    /// It says that the recording was deleted.
     Withdrawn,
-}
-
-/// S3 says "denied" for an object that is not there to those who may not list. If they may not read either, the put
-/// that follows will say so.
-fn means_missing(error: &StoreError) -> bool {
-    error.is_not_found() || error.cause() == Some(super::Cause::Denied)
 }
 
 async fn version(path: &Path) -> Result<Version, StoreError> {

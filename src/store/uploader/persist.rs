@@ -68,7 +68,7 @@ pub(super) struct Outage {
 
 impl Uploader {
     /// Repeats `attempt` until it succeeds, fails for good or is cancelled. A permit is held during an attempt only,
-    /// so that one object's waiting is no other's.
+    /// so that one object's waiting is no other's; a deletion, which is promised at once, waits for no upload.
     pub(super) async fn persist<T, F: Future<Output = Result<T, StoreError>>>(
         &self,
         work: Work,
@@ -78,11 +78,15 @@ impl Uploader {
         cancel: &CancellationToken,
         attempt: impl Fn() -> F,
     ) -> Result<T, Error> {
+        let permits = match work {
+            Work::Upload => &self.uploads,
+            Work::Deletion => &self.deletions,
+        };
         let started = Instant::now();
         let mut last: Option<Box<Failure>> = None;
         for tries in 1_u32.. {
             let one = async {
-                let _permit = self.uploads.acquire().await.expect("the semaphore is never closed");
+                let _permit = permits.acquire().await.expect("the semaphore is never closed");
                 attempt().await
             };
             let Some(result) = cancel.run_until_cancelled(one).await else {
