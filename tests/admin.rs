@@ -380,6 +380,26 @@ async fn without_ffmpeg_it_is_not_ready_and_without_the_bucket_it_is() {
     assert_eq!(metric(&metrics, "recorder_bucket_up"), 0.0);
 }
 
+/// The recorder does not believe for minutes what it saw at its start.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ffmpeg_that_goes_away_is_noticed_by_the_rendering_that_misses_it() {
+    let mut home = Home::new();
+    let bin = home.path("bin");
+    std::fs::create_dir(&bin).expect("a directory");
+    let path = std::env::var_os("PATH").expect("a path");
+    let real = std::env::split_paths(&path).map(|dir| dir.join("ffmpeg")).find(|path| path.exists()).expect("ffmpeg");
+    std::os::unix::fs::symlink(real, bin.join("ffmpeg")).expect("a link");
+    home.set("PATH", bin.to_str().expect("UTF-8"));
+    let recorder = home.start().await;
+    recorder.wait_for("found ffmpeg").await;
+    std::fs::remove_file(bin.join("ffmpeg")).expect("it is there");
+    let mut settings = meeting(&recorder.webhook, 4);
+    settings.speed = 4.0;
+    play_one(settings).await;
+    let unready = until_ready_says(&recorder, "ffmpeg: ").await;
+    assert!(unready.status == 503 && unready.body.contains("was not found in PATH"), "{unready:?}");
+}
+
 async fn until_ready_says(recorder: &Recorder, text: &str) -> Answer {
     let began = Instant::now();
     loop {

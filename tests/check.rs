@@ -232,7 +232,8 @@ async fn ffmpeg() {
     check(&home, &[]).await.has("ffmpeg", "failure", &["ffmpeg does not answer", "cannot open shared object"]);
 
     home.set("PATH", "/nonexistent");
-    check(&home, &[]).await.has("ffmpeg", "failure", &["ffmpeg was not found", "apt-get install ffmpeg"]);
+    let words = ["ffmpeg was not found in PATH", "apt-get install ffmpeg", "put its directory into PATH"];
+    check(&home, &[]).await.has("ffmpeg", "failure", &words);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,6 +85,23 @@ fn the_files_fit_the_program_and_each_other() {
     // Whoever manages it waits longer than it takes.
     assert!(source.contains("\"SHUTDOWN_GRACE\", Duration::from_secs(25)"));
     assert!(compose.contains("stop_grace_period: 40s") && unit.contains("\nTimeoutStopSec=40\n"));
+    // A port or a spool that is taken for ten seconds must not end it for good.
+    let (head, _) = unit.split_once("\n[Service]\n").expect("the section");
+    assert!(head.contains("\nStartLimitIntervalSec=0\n"));
+    // `check` is run as the unit runs: a relative STORAGE_URL, rights and limits are the same.
+    let page = read("scripts/deploy/README.md");
+    for name in [
+        "DynamicUser",
+        "StateDirectory",
+        "StateDirectoryMode",
+        "WorkingDirectory",
+        "UMask",
+        "LimitNOFILE",
+        "EnvironmentFile",
+    ] {
+        let line = unit.lines().find(|line| line.split_once('=').is_some_and(|(key, _)| key == name)).expect(name);
+        assert!(page.contains(&format!("-p {line}")), "check is not run with {line}");
+    }
     // What the build reads is in the context, and the secrets are not.
     let ignored = read(".dockerignore");
     for path in ["Cargo.toml", "Cargo.lock", "build.rs", "src", "benches"] {

@@ -115,7 +115,7 @@ async fn bind_admin(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// How long webhooks under way may take at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
-/// How often ffmpeg and the bucket are looked at: while they work, and while they do not.
+/// How often ffmpeg and the bucket are looked at: while they work, and while they do not or an ffmpeg failed.
 const LOOK_EVERY: Duration = Duration::from_secs(300);
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
@@ -162,6 +162,9 @@ async fn look_around(recorder: Recorder, ffmpeg: Ffmpeg, store: Store) {
         }
         recorder.note_bucket(probed);
         let all_works = ffmpeg_worked == bucket_worked && ffmpeg_worked == Some(true);
-        tokio::time::sleep(if all_works { LOOK_EVERY } else { LOOK_AGAIN }).await;
+        tokio::time::sleep(LOOK_AGAIN).await;
+        if all_works {
+            tokio::time::timeout(LOOK_EVERY - LOOK_AGAIN, recorder.ffmpeg_failed()).await.ok();
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such program.
-    #[error("{} was not found or is no program; install it (apt-get install ffmpeg) or give its path", program.display())]
+    #[error("{} was not found in PATH or is no program; install it (apt-get install ffmpeg), or put its directory into PATH", program.display())]
     NotFound {
         /// What was looked for.
         program: PathBuf,

@@ -119,6 +119,11 @@ impl Recorder {
         self.health().ffmpeg = Some(ffmpeg);
     }
 
+    /// When an ffmpeg has failed since this was asked last: it may have gone.
+    pub async fn ffmpeg_failed(&self) {
+        self.shared.ffmpeg_failed.notified().await;
+    }
+
     /// Notes whether the bucket answers.
     pub fn note_bucket(&self, bucket: Result<(), String>) {
         self.health().bucket = Some(bucket);

@@ -54,7 +54,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use stream::{Known, State, Stream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -157,6 +157,8 @@ struct Shared {
     /// What is known of all recordings at the moment.
     board: Board,
     health: Mutex<Health>,
+    /// An ffmpeg failed since it was looked at.
+    ffmpeg_failed: Notify,
     /// What the operator should know, for the pages that show the state.
     notices: Mutex<Vec<String>>,
     /// How often tasks of a recording have panicked.
@@ -209,6 +211,7 @@ impl Recorder {
                 cancel: CancellationToken::new(),
                 board: Board::default(),
                 health: Mutex::default(),
+                ffmpeg_failed: Notify::new(),
                 notices: Mutex::default(),
                 panics: Mutex::default(),
             }),

@@ -348,6 +348,7 @@ impl Recording {
                 Err(err) => {
                     if err.downcast_ref().is_some_and(|err| matches!(err, render::Error::Ffmpeg(_))) {
                         metrics().ffmpeg_restarts.inc();
+                        self.shared.ffmpeg_failed.notify_one();
                     }
                     let delay = RENDER_AGAIN[attempt.min(RENDER_AGAIN.len() - 1)];
                     attempt += 1;
