@@ -52,8 +52,24 @@ enum Command {
     },
 }
 
+fn main() -> ExitCode {
+    keep_two_pools_of_memory();
+    run()
+}
+
+/// glibc begins a pool of memory (an arena) for up to eight threads a core, and each holds on to the most that it ever needed.
+/// Two are enough: what is on a hot path takes memory seldom. Whoever sets `MALLOC_ARENA_MAX` has decided otherwise.
+fn keep_two_pools_of_memory() {
+    #[cfg(target_env = "gnu")]
+    if std::env::var_os("MALLOC_ARENA_MAX").is_none() {
+        // SAFETY: it takes two numbers, and no other thread runs yet.
+        #[allow(unsafe_code, reason = "glibc has no other door for it from within")]
+        let _took_it = unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };
+    }
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn run() -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().expect("nothing has installed a provider before");
     let matches = commands::help::grouped(Cli::command()).try_get_matches();
     let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|err| {

@@ -3,7 +3,6 @@
 //! A recording has an [`Entry`] from its first event until it is published or deleted, and a line among the finished ones
 //! for as long as the spool remembers it.
 
-use super::Recorder;
 use super::stream::Published;
 use crate::capture::{Connection, ReceivedMedia, Vitals};
 use crate::clock;
@@ -159,18 +158,6 @@ pub struct Trouble {
     pub next: String,
 }
 
-impl Recorder {
-    /// A recording, if it is known. Looks at files.
-    pub fn status(&self, id: &RecordingId) -> Option<Status> {
-        self.shared.board.status(id)
-    }
-
-    /// Where a recording is in the bucket; none if it is not there whole, or is being deleted.
-    pub fn folder(&self, id: &RecordingId) -> Option<Folder> {
-        self.shared.board.folder(id)
-    }
-}
-
 /// All that is shown.
 #[derive(Debug, Default)]
 pub(super) struct Board {
@@ -293,7 +280,7 @@ impl Board {
     }
 
     /// One of them. As long as it is worked on, that counts.
-    fn status(&self, id: &RecordingId) -> Option<Status> {
+    pub(super) fn status(&self, id: &RecordingId) -> Option<Status> {
         let entry = self.entry(id);
         entry.map(|entry| entry.status()).or_else(|| self.finished.lock().get_key_value(id).map(over))
     }

@@ -90,6 +90,16 @@ impl Recorder {
         self.shared.board.all()
     }
 
+    /// One of them, if it is known. Looks at files.
+    pub fn status(&self, id: &RecordingId) -> Option<Status> {
+        self.shared.board.status(id)
+    }
+
+    /// Where a recording is in the bucket; none if it is not there whole, or is being deleted.
+    pub fn folder(&self, id: &RecordingId) -> Option<output::Folder> {
+        self.shared.board.folder(id)
+    }
+
     /// The recorder's own state, given [`Recorder::statuses`].
     pub fn machine(&self, statuses: &[Status]) -> Machine {
         let shared = &self.shared;
