@@ -341,7 +341,9 @@ async fn files_that_drip_leave_their_places_to_others() {
     });
     let home = zoom.home();
     let recorder = home.start().await;
-    tell(&recorder, &[zoom.file("one", 1000), zoom.file("two", 1000), zoom.file("whole", MIB)]).await;
+    tell(&recorder, &[zoom.file("one", 1000), zoom.file("two", 1000)]).await;
+    until("both places are taken", || zoom.asked().len() == 2).await;
+    tell(&recorder, &[zoom.file("whole", MIB)]).await;
     until("the third has its turn", || zoom.asked().iter().any(|asked| asked.path == "/whole")).await;
     assert!(recorder.raw_log().contains("it is too slow: "), "{}", recorder.raw_log());
 }
