@@ -16,8 +16,12 @@ async fn revoke(recorder: &Recorder, stream_id: &str, event_ts: i64) {
 }
 
 async fn stop(recorder: &Recorder, stream_id: &str, event_ts: i64, stop_reason: i64) {
+    stop_of(recorder, stream_id, "m", event_ts, stop_reason).await;
+}
+
+async fn stop_of(recorder: &Recorder, stream_id: &str, meeting: &str, event_ts: i64, stop_reason: i64) {
     let body = json!({"event": "meeting.rtms_stopped", "event_ts": event_ts,
-                      "payload": {"meeting_uuid": "m", "rtms_stream_id": stream_id, "stop_reason": stop_reason}});
+                      "payload": {"meeting_uuid": meeting, "rtms_stream_id": stream_id, "stop_reason": stop_reason}});
     assert_eq!(signed(recorder.address(), body.to_string().as_bytes()).await.status, 200);
 }
 
@@ -89,6 +93,20 @@ async fn withdrawn_with_the_end_of_the_stream_and_killed_at_once() {
     recorder.wait_for("deleted, as consent was withdrawn").await;
     nothing_is_left(&home, "s").await;
     assert!(recorder.logged("published").is_empty());
+}
+
+/// The word is about all of it until its time; what Zoom calls one stream is one recording, though it moved since.
+#[tokio::test(flavor = "multi_thread")]
+async fn withdrawn_before_the_stream_moved_and_told_after() {
+    let home = Home::new();
+    let recorder = home.start().await;
+    let at = now_s() * 1000;
+    start(&recorder, "s", "m", at).await;
+    start_at(&recorder, "s", "m", at + 2000, "localhost:9").await;
+    recorder.wait_for("Zoom moved the stream").await;
+    revoke(&recorder, "s", at + 1000).await;
+    recorder.wait_for("deleted, as consent was withdrawn").await;
+    nothing_is_left(&home, "s").await;
 }
 
 /// Zoom does not wait until our sockets are closed.
@@ -187,6 +205,54 @@ async fn events_that_come_late_are_about_the_recording_of_their_time() {
     assert_eq!(kept.len(), 2);
     assert!(kept[0].manifest.deleted.is_some() && kept[1].manifest.deleted.is_none());
     assert_eq!(kept[1].manifest.recording_id.as_str(), "s.2");
+}
+
+/// An earlier recording of a stream may be picked up after a later one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_event_finds_the_newest_recording_after_a_restart() {
+    let address = common::ports::free();
+    let home = Home::with_s3(address);
+    let recorder = home.start().await;
+    let at = now_s() * 1000;
+    // In which order a directory is read is not known: of several one comes the wrong way round.
+    let streams = ["a", "b", "c", "d", "e", "f"];
+    for stream in streams {
+        start(&recorder, stream, stream, at).await;
+        stop_of(&recorder, stream, stream, at + 1000, 6).await;
+    }
+    recorder.wait_for_many("stream ended", 6).await;
+    for stream in streams {
+        start(&recorder, stream, stream, at + 2000).await;
+    }
+    recorder.kill();
+
+    let recorder = home.start().await;
+    for stream in streams {
+        stop_of(&recorder, stream, stream, at + 3000, 6).await;
+    }
+    recorder.wait_for_many("stream ended", 6).await;
+    let _server = common::s3::S3Server::start_at(address).await;
+    recorder.published(12).await;
+}
+
+/// Where it was in the bucket is known to the end, though it would go elsewhere today.
+#[tokio::test(flavor = "multi_thread")]
+async fn withdrawn_and_killed_and_the_template_is_another() {
+    let address = common::ports::free();
+    let mut home = Home::with_s3(address);
+    let recorder = home.start().await;
+    let sent = play_one(meeting(&recorder.webhook, 4)).await;
+    recorder.wait_for("the bucket fails, trying again").await;
+    revoke(&recorder, &sent.stream_id, sent.end_ms + 1000).await;
+    until("the media are gone from the spool", || !home.spool_files().iter().any(|file| file.contains("/out/"))).await;
+    recorder.kill();
+
+    home.set("KEY_TEMPLATE", "elsewhere/{stream}/{time}");
+    let recorder = home.start().await;
+    let _server = common::s3::S3Server::start_at(address).await;
+    recorder.wait_for("deleted, as consent was withdrawn").await;
+    nothing_is_left(&home, &sent.stream_id).await;
+    assert!(!home.bucket().keys().await[0].starts_with("elsewhere/"));
 }
 
 /// Zoom's clock is nearly ours: a time from another century does not make all later starts look repeated.

@@ -123,15 +123,20 @@ fn full_and_consent_is_withdrawn() {
         provide_crypto();
         let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
         recorder.wait_for("media flow").await;
+        until("the journal has some size", || journal_bytes(&home) > MIB / 4).await;
         disk.leave(0);
         recorder.wait_for("writing a journal failed").await;
         let start = std::fs::read(home.spooled().join("start.json")).expect("a start event");
         let start: serde_json::Value = serde_json::from_slice(&start).expect("JSON");
-        let body = json!({"event": "meeting.rtms_stopped", "event_ts": (now_s() + 1) * 1000, "payload": {
-            "meeting_uuid": start["payload"]["meeting_uuid"], "rtms_stream_id": start["payload"]["rtms_stream_id"],
-            "stop_reason": 8}})
-        .to_string();
-        assert_eq!(signed(recorder.address(), body.as_bytes()).await.status, 200);
+        let stop = |reason: i64| {
+            json!({"event": "meeting.rtms_stopped", "event_ts": (now_s() + 1) * 1000, "payload": {
+                "meeting_uuid": start["payload"]["meeting_uuid"], "rtms_stream_id": start["payload"]["rtms_stream_id"],
+                "stop_reason": reason}})
+            .to_string()
+        };
+        // One that is to be kept, and cannot be.
+        assert_eq!(signed(recorder.address(), stop(6).as_bytes()).await.status, 503);
+        assert_eq!(signed(recorder.address(), stop(8).as_bytes()).await.status, 200);
         recorder.wait_for("deleted, as consent was withdrawn").await;
         assert!(home.spool_files().iter().all(|file| !file.contains('/') || file.ends_with("done.json")));
         playing.abort();

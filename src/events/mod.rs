@@ -30,10 +30,13 @@ pub struct Delivery {
 #[error("{0}")]
 pub struct NotTaken(pub String);
 
+/// Why, when the disk is slow or full.
+pub(crate) const TOO_LATE: &str = "the spool did not take it in time; check its disk";
+
 /// Hands an event over to whoever is to act upon it, for so long.
 async fn deliver_within(receiver: &dyn Receiver, delivery: Delivery, within: Duration) -> Result<(), NotTaken> {
     let taken = tokio::time::timeout(within, receiver.deliver(delivery)).await;
-    taken.unwrap_or_else(|_| Err(NotTaken("the spool did not take it in time; check its disk".into())))
+    taken.unwrap_or_else(|_| Err(NotTaken(TOO_LATE.into())))
 }
 
 /// Whoever acts upon events.

@@ -66,9 +66,6 @@ impl Recorder {
     }
 
     async fn started(&self, started: Started, delivery: &Delivery) -> Result<(), NotTaken> {
-        if self.shared.drain.is_cancelled() {
-            return Err(NotTaken("the recorder is shutting down".into()));
-        }
         let stream_id = started.stream.stream_id.clone();
         let stream = self.stream(&stream_id);
         let mut stream = stream.lock().await;
@@ -131,6 +128,9 @@ impl Recorder {
         app: String,
         delivery: &Delivery,
     ) -> Result<(), NotTaken> {
+        if self.shared.drain.is_cancelled() {
+            return Err(NotTaken("the recorder is shutting down".into()));
+        }
         self.room().map_err(NotTaken)?;
         let id = RecordingId::new(&started.stream.stream_id, stream.ordinal + 1);
         let event_ts = started.event_ts;
@@ -145,7 +145,7 @@ impl Recorder {
             NotTaken(format!("{err:#}"))
         })?;
         stream.add(id.ordinal(), event_ts, withdrawn);
-        stream.go_live(Some(live));
+        stream.go_live(live);
         Ok(())
     }
 
@@ -158,19 +158,19 @@ impl Recorder {
     ) -> Result<(), NotTaken> {
         let stream = self.stream(stream_id);
         let mut stream = stream.lock().await;
-        let is_withdrawn = StopReason::new(reason, StopSource::Event).is_withdrawn();
-        if is_withdrawn {
+        if StopReason::new(reason, StopSource::Event).is_withdrawn() {
             self.withdraw(stream_id, event_ts, &mut stream).await?;
         }
+        let is_deleted = stream.is_withdrawn();
         let never_announced = stream.ordinal == 0 && stream.until_ts < event_ts;
         match stream.live() {
-            Some(live) if event_ts < live.since_ts => {
+            Some(live) if event_ts < live.since_ts && !is_deleted => {
                 tracing::info!(%stream_id, "a stop event came late: the stream was started again since; it goes on");
                 return Ok(());
             }
             Some(live) => {
                 // A journal that is to be deleted is not waited for: its disk may be full.
-                if !is_withdrawn {
+                if !is_deleted {
                     live.keep(delivery).await?;
                 }
                 live.commands.send(Command::Stopped(reason)).await.ok();

@@ -172,12 +172,21 @@ impl Folder {
         }
     }
 
-    /// Deletes what was recorded, finished or not. The start event and the marks stay.
+    /// Deletes what was recorded, finished or not, and keeps in `was` where it is in the bucket. The start event and the marks
+    /// stay.
     ///
     /// # Errors
-    /// When something cannot be removed; it can be called again.
-    pub fn delete_media(&self) -> Result<(), Error> {
-        [self.journal(), self.render(), self.out()].iter().try_for_each(|dir| remove_dir(dir))
+    /// When something cannot be removed or kept; it can be called again.
+    pub fn delete_media(&self, was: &Done) -> Result<(), Error> {
+        remove_dir(&self.journal())?;
+        remove_dir(&self.render())?;
+        // There is room now. The plan that is in `out` knew, too.
+        self.keep_done(was)?;
+        remove_dir(&self.out())
+    }
+
+    fn keep_done(&self, done: &Done) -> Result<(), Error> {
+        self.write(DONE, &serde_json::to_vec(done).expect("plain values are JSON"))
     }
 
     /// Marks the recording as over, then removes everything else of it but the mark that it is to be deleted: that may be
@@ -186,8 +195,7 @@ impl Folder {
     /// # Errors
     /// When the mark cannot be made durable, or something cannot be removed; it can be called again.
     pub fn finish(&self, done: &Done) -> Result<(), Error> {
-        let json = serde_json::to_vec(done).expect("plain values are JSON");
-        self.write(DONE, &json)?;
+        self.keep_done(done)?;
         self.tidy()
     }
 
@@ -198,6 +206,8 @@ impl Folder {
 
     /// As [`Folder::finish`], once all of it is deleted.
     pub(super) fn finish_deletion(&self, done: &Done) -> Result<(), Error> {
+        // The mark needs room.
+        remove_dir(&self.out())?;
         self.finish(done)?;
         remove_file(&self.dir.join(WITHDRAWN))
     }

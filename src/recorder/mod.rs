@@ -32,6 +32,7 @@ pub use stream::Published;
 use crate::clock;
 use crate::config::{Apps, CloudPolicy, Config, RestConfig, Shutdown};
 use crate::dial::Dialer;
+use crate::events::NotTaken;
 use crate::ids::{RecordingId, StreamId};
 use crate::journal::Disk;
 use crate::protocol::event::Event;
@@ -308,8 +309,10 @@ impl Recorder {
         let withdrawn = CancellationToken::new();
         stream.add(folder.id().ordinal(), started.event_ts, withdrawn.clone());
         let recording = Recording::new(Arc::clone(&self.shared), *started, folder, withdrawn);
-        let live = recording.resume(unfinished).await?;
-        stream.go_live(live);
+        // A later recording of the stream may be live already.
+        if let Some(live) = recording.resume(unfinished).await? {
+            stream.go_live(live);
+        }
         Ok(())
     }
 
@@ -361,14 +364,19 @@ impl Shared {
         }
     }
 
-    /// A recording of this stream is over; remembers what became of it.
-    async fn note_over(&self, id: &RecordingId, stream_id: &StreamId, state: State) {
-        let stream = {
-            let streams = self.streams.lock();
-            streams.get(stream_id).cloned()
-        };
-        if let Some(stream) = stream {
-            stream.lock().await.note_over(id.ordinal(), state);
-        }
+    /// A recording of this stream is over: has its folder say so by `finish`, and remembers what became of it. No event about it
+    /// has an effect in between.
+    async fn over(
+        &self,
+        id: &RecordingId,
+        stream_id: &StreamId,
+        state: State,
+        finish: impl FnOnce() -> Result<(), spool::Error> + Send + 'static,
+    ) -> Result<(), NotTaken> {
+        let stream = Arc::clone(self.streams.lock().entry(stream_id.clone()).or_default());
+        let mut stream = stream.lock().await;
+        let finished = blocking(finish).await;
+        stream.note_over(id.ordinal(), state);
+        finished
     }
 }

@@ -320,7 +320,9 @@ impl Recording {
         self.entry.set(Stage::Deleting);
         let (folder, manifest) = self.bare();
         // Finished files may have gone up under another template.
-        let folder = read_plan(&self.folder).map_or(folder, |plan| plan.folder);
+        let planned = read_plan(&self.folder).map(|plan| plan.folder);
+        let noted = || Some(self.folder.done()?.published?.folder);
+        let folder = planned.or_else(noted).unwrap_or(folder);
         let published = Published { folder, manifest: Box::new(manifest) };
         withdraw::run(&self.shared, &self.folder, published, self.announced_ts()).await;
     }
@@ -419,10 +421,14 @@ impl Recording {
         for gap in &published.manifest.gaps {
             metrics().gap(gap.cause.as_str(), gap.end.0 - gap.start.0);
         }
-        let spool_folder = self.folder.clone();
-        match blocking(move || spool_folder.finish(&done)).await {
+        let (folder, stream_id) = (self.folder.clone(), &self.started.stream.stream_id);
+        let finish = move || folder.finish(&done);
+        let finished = self.shared.over(self.folder.id(), stream_id, State::Published(over.clone()), finish).await;
+        let place = self.shared.uploader.store().locate(over.folder.as_str());
+        self.shared.board.published(self.folder.id(), over, clock::unix_ms(), Some(&published.manifest));
+        match finished {
             Ok(()) => tracing::info!(
-                folder = self.shared.uploader.store().locate(over.folder.as_str()),
+                folder = place,
                 objects,
                 duration_ms = published.manifest.duration_ms,
                 complete = published.manifest.complete,
@@ -432,7 +438,5 @@ impl Recording {
                 tracing::error!(err = %err, "published, but the spool could not be tidied; it is tried again at the next start")
             }
         }
-        self.shared.board.published(self.folder.id(), over.clone(), clock::unix_ms(), Some(&published.manifest));
-        self.shared.note_over(self.folder.id(), &self.started.stream.stream_id, State::Published(over)).await;
     }
 }

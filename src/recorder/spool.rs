@@ -10,7 +10,7 @@
 //! | `uploaded.ndjson` | what is in the bucket already |
 //! | `links.json` | which recordings of the same meeting come before and after it, and what came of starting its stream again |
 //! | `withdrawn` | consent was withdrawn (by an event, or by `signaling`), or an `operator` deleted it: all of it is to be deleted, here and in the bucket, whatever else is there |
-//! | `done.json` | the recording is over and everything else is gone. Kept for [`REMEMBER`], so that an event that comes late does not start it again |
+//! | `done.json` | the recording is over and everything else is gone; beside `withdrawn`: where it is in the bucket, until it is deleted there. Kept for [`REMEMBER`], so that an event that comes late does not start it again |
 //!
 //! Files appear by rename after fsync, so each is whole or absent.
 

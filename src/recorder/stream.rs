@@ -2,15 +2,18 @@
 
 use super::spool::REMEMBER;
 use crate::capture::Command;
-use crate::events::{Delivery, NotTaken};
+use crate::events::{Delivery, NotTaken, TOO_LATE};
 use crate::ids::MeetingId;
 use crate::journal::{EVENT, Journal};
 use crate::output::{Folder, Manifest};
 use crate::protocol::event::Started;
 use crate::protocol::server_urls::ServerUrl;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+
+/// How long an event may take to be on the disk: less than its answer may take.
+const KEEP_WITHIN: Duration = Duration::from_secs(2);
 
 /// A stream. Its state is held while an event about it is being made durable.
 pub(super) struct Stream {
@@ -57,10 +60,13 @@ impl Live {
     /// nothing needs the event any more.
     pub(super) async fn keep(&self, delivery: &Delivery) -> Result<(), NotTaken> {
         self.journal.append(delivery.received_ms, EVENT, &delivery.body);
-        match self.journal.sync().await {
+        // Whoever has the recording deleted, which makes room, waits until this one is answered.
+        match tokio::time::timeout(KEEP_WITHIN, self.journal.sync()).await {
+            Ok(Ok(())) => Ok(()),
             // A capture lets go of its commands before its journal is closed.
-            Err(err) if !self.commands.is_closed() => Err(NotTaken(err.to_string())),
-            _ => Ok(()),
+            Ok(Err(_)) if self.commands.is_closed() => Ok(()),
+            Ok(Err(err)) => Err(NotTaken(err.to_string())),
+            Err(_) => Err(NotTaken(TOO_LATE.into())),
         }
     }
 }
@@ -125,8 +131,14 @@ impl Stream {
         self.recordings.push(Known { ordinal, since_ts, state: State::Unfinished(withdrawn) });
     }
 
-    pub(super) fn go_live(&mut self, live: Option<Live>) {
-        self.live = live;
+    /// Whether its newest recording is deleted, or on the way there.
+    pub(super) fn is_withdrawn(&self) -> bool {
+        let newest = self.recordings.iter().find(|known| known.ordinal == self.ordinal);
+        newest.is_some_and(|known| matches!(known.state, State::Withdrawn))
+    }
+
+    pub(super) fn go_live(&mut self, live: Live) {
+        self.live = Some(live);
     }
 
     /// A recording is over: published or deleted. What is deleted stays so.
@@ -147,7 +159,6 @@ mod tests {
     use crate::journal::Disk;
     use crate::protocol::event::Event;
     use crate::protocol::server_urls::AllowedHosts;
-    use std::time::Duration;
 
     /// Zoom says that a stream is over on its socket and by an event, at the same time.
     #[tokio::test]

@@ -1,30 +1,58 @@
 //! Consent withdrawn, or told to delete: everything of a recording goes, in the spool and in the bucket.
 
 use super::blocking::blocking;
+use super::files::Error;
 use super::folder::{Deletion, Done, Folder};
 use super::stream::State;
 use super::{Published, Shared};
 use crate::advice::stop_reason;
 use crate::clock;
+use crate::errors::with_sources;
 use crate::media::Timestamp;
-use crate::output::{StopReason, StopSource};
+use crate::output::StopReason;
 use crate::store::uploader;
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::Instrument;
 
 const BECAUSE: &str = "Consent was withdrawn (stop reason 8).";
 const AS_TOLD: &str = "It was deleted on the recorder's status page or by its API.";
 
-/// Deletes a recording, and marks it as over: no start event up to `until_ts` starts it again. What the bucket's own manifest
-/// says is not needed for that, nor whether there is one.
+/// How long after a failure it is tried again.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// Deletes a recording, however often it takes, and marks it as over: no start event up to `until_ts` starts it again. What the
+/// bucket's own manifest says is not needed for that, nor whether there is one.
 pub(super) async fn run(shared: &Shared, spool: &Folder, was: Published, until_ts: i64) {
-    let media = spool.clone();
-    if let Err(err) = blocking(move || media.delete_media()).await {
-        tracing::error!(err = %err, "withdrawn media could not be deleted from the spool; it is tried again at the next start");
+    while let Err(err) = attempt(shared, spool, was.clone(), until_ts).await {
+        if shared.cancel.is_cancelled() {
+            tracing::info!(err = format!("{err:#}"), "deleting goes on at the next start");
+            return;
+        }
+        let delay_ms = AGAIN.as_millis() as u64;
+        tracing::error!(err = format!("{err:#}"), delay_ms, "a recording could not be deleted; it is tried again");
+        if let Some(entry) = shared.board.entry(spool.id()) {
+            let next = format!("It is tried again after {} s.", AGAIN.as_secs());
+            entry.trouble(format!("Deleting failed: {err:#}"), next);
+        }
+        shared.cancel.run_until_cancelled(tokio::time::sleep(AGAIN)).await;
     }
-    let marked = spool.clone();
-    let why = tokio::task::spawn_blocking(move || marked.deletion()).await;
-    let why = why.unwrap_or(Deletion::Consent(StopSource::Event));
+}
+
+async fn attempt(shared: &Shared, spool: &Folder, was: Published, until_ts: i64) -> anyhow::Result<()> {
+    let (folder, place) = (spool.clone(), was.clone());
+    let (why, until_ts, deleted) = blocking(move || {
+        let until_ts = folder.done().map_or(until_ts, |done| done.until_ts.max(until_ts));
+        let deleted = folder.delete_media(&Done::of(folder.id(), place, until_ts));
+        Ok::<_, Error>((folder.deletion(), until_ts, deleted))
+    })
+    .await?;
+    if let Err(err) = deleted {
+        tracing::error!(
+            err = with_sources(&err),
+            "not all media could be deleted from the spool; the bucket comes first"
+        );
+    }
     let because = if why == Deletion::Operator { AS_TOLD } else { BECAUSE };
     let mut manifest = was.manifest.into_deleted(Timestamp(clock::unix_ms()), because);
     if let Deletion::Consent(source) = why {
@@ -32,23 +60,16 @@ pub(super) async fn run(shared: &Shared, spool: &Folder, was: Published, until_t
     }
     let entry = shared.board.entry(spool.id());
     let on_progress = |progress: uploader::Progress<'_>| entry.iter().for_each(|entry| entry.uploading(&progress));
-    if let Err(err) = shared.uploader.withdraw(&was.folder, &manifest, &on_progress, &shared.cancel).await {
-        tracing::error!(err = %err, "withdrawn media could not be deleted from the bucket; it is tried again at the next start");
-        return;
-    }
+    shared.uploader.withdraw(&was.folder, &manifest, &on_progress, &shared.cancel).await?;
     let over = Published { folder: was.folder, manifest: Box::new(manifest) };
-    let done = Done::of(spool.id(), over.clone(), until_ts);
-    let tidied = spool.clone();
-    if let Err(err) = blocking(move || tidied.finish_deletion(&done)).await {
-        tracing::error!(err = %err, "deleted; the spool could not be tidied, which is tried again at the next start");
-        return;
-    }
+    let (folder, done) = (spool.clone(), Done::of(spool.id(), over.clone(), until_ts));
+    shared.over(spool.id(), &done.stream_id.clone(), State::Withdrawn, move || folder.finish_deletion(&done)).await?;
     match why {
         Deletion::Consent(_) => tracing::info!(folder = over.folder.as_str(), "deleted, as consent was withdrawn"),
         Deletion::Operator => tracing::info!(folder = over.folder.as_str(), "deleted, as told"),
     }
-    shared.note_over(spool.id(), &over.manifest.stream_id, State::Withdrawn).await;
     shared.board.deleted(spool.id(), over);
+    Ok(())
 }
 
 /// Deletes a recording that was over before, in a task of its own.
