@@ -72,6 +72,7 @@ pub mod journal;
 pub mod link;
 pub mod listen;
 pub mod media;
+pub mod memory;
 pub mod output;
 pub mod protocol;
 pub mod recorder;

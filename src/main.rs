@@ -3,7 +3,7 @@
 mod commands;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use rtms_recorder::{link, rest, simulator, verify};
+use rtms_recorder::{link, memory, rest, simulator, verify};
 use std::process::ExitCode;
 
 /// Records Zoom Realtime Media Streams into files in your own bucket.
@@ -53,19 +53,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    keep_two_pools_of_memory();
+    memory::keep_two_pools();
     run()
-}
-
-/// glibc begins a pool of memory (an arena) for up to eight threads a core, and each holds on to the most that it ever needed.
-/// Two are enough: what is on a hot path takes memory seldom. Whoever sets `MALLOC_ARENA_MAX` has decided otherwise.
-fn keep_two_pools_of_memory() {
-    #[cfg(target_env = "gnu")]
-    if std::env::var_os("MALLOC_ARENA_MAX").is_none() {
-        // SAFETY: it takes two numbers, and no other thread runs yet.
-        #[allow(unsafe_code, reason = "glibc has no other door for it from within")]
-        let _took_it = unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };
-    }
 }
 
 #[tokio::main]

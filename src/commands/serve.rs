@@ -8,6 +8,7 @@ use rtms_recorder::config::{Config, Shutdown};
 use rtms_recorder::dial::Dialer;
 use rtms_recorder::events::{Receiver, server, socket};
 use rtms_recorder::ffmpeg::{self, Ffmpeg};
+use rtms_recorder::memory;
 use rtms_recorder::recorder::{Recorder, Unfinished};
 use rtms_recorder::store::Store;
 use std::net::SocketAddr;
@@ -50,6 +51,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     }
     look_at_machine(&config);
     tokio::spawn(look_around(recorder.clone(), ffmpeg, store));
+    tokio::spawn(give_memory_back());
 
     let settings = server::Settings {
         webhook_path: config.webhook_path,
@@ -114,6 +116,19 @@ async fn bind_admin(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// How long webhooks under way may take at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// How often memory that is not used goes back to the system.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(60);
+
+async fn give_memory_back() {
+    loop {
+        tokio::time::sleep(GIVE_BACK_EVERY).await;
+        let began = std::time::Instant::now();
+        // On a thread that may block: it looks through all of it.
+        tokio::task::spawn_blocking(memory::give_back).await.ok();
+        tracing::debug!(took_ms = began.elapsed().as_millis() as u64, "memory that is not used was given back");
+    }
+}
 
 /// How often ffmpeg and the bucket are looked at: while they work, and while they do not or an ffmpeg failed.
 const LOOK_EVERY: Duration = Duration::from_secs(300);

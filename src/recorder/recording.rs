@@ -323,7 +323,7 @@ impl Recording {
         let planned = read_plan(&self.folder).map(|plan| plan.folder);
         let noted = || Some(self.folder.done()?.published?.folder);
         let folder = planned.or_else(noted).unwrap_or(folder);
-        let published = Published { folder, manifest: Box::new(manifest) };
+        let published = Published { folder, manifest: Arc::new(manifest) };
         withdraw::run(&self.shared, &self.folder, published, self.announced_ts()).await;
     }
 
@@ -416,7 +416,7 @@ impl Recording {
             }
         };
         let (_, manifest) = self.bare();
-        let over = Published { folder: plan.folder, manifest: Box::new(manifest) };
+        let over = Published { folder: plan.folder, manifest: Arc::new(manifest) };
         let done = Done::of(self.folder.id(), over.clone(), self.announced_ts());
         for gap in &published.manifest.gaps {
             metrics().gap(gap.cause.as_str(), gap.end.0 - gap.start.0);

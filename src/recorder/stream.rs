@@ -8,6 +8,7 @@ use crate::journal::{EVENT, Journal};
 use crate::output::{Folder, Manifest};
 use crate::protocol::event::Started;
 use crate::protocol::server_urls::ServerUrl;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -94,7 +95,7 @@ pub struct Published {
     /// Its folder in the bucket.
     pub folder: Folder,
     /// Who and when, without what was recorded: what stays if it is deleted.
-    pub manifest: Box<Manifest>,
+    pub manifest: Arc<Manifest>,
 }
 
 impl Default for Stream {

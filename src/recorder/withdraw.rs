@@ -9,7 +9,7 @@ use crate::advice::stop_reason;
 use crate::clock;
 use crate::errors::with_sources;
 use crate::media::Timestamp;
-use crate::output::StopReason;
+use crate::output::{Manifest, StopReason};
 use crate::store::uploader;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,14 +54,14 @@ async fn attempt(shared: &Shared, spool: &Folder, was: Published, until_ts: i64)
         );
     }
     let because = if why == Deletion::Operator { AS_TOLD } else { BECAUSE };
-    let mut manifest = was.manifest.into_deleted(Timestamp(clock::unix_ms()), because);
+    let mut manifest = Manifest::clone(&was.manifest).into_deleted(Timestamp(clock::unix_ms()), because);
     if let Deletion::Consent(source) = why {
         manifest.stop_reason = Some(StopReason::new(Some(stop_reason::REVOKED), source));
     }
     let entry = shared.board.entry(spool.id());
     let on_progress = |progress: uploader::Progress<'_>| entry.iter().for_each(|entry| entry.uploading(&progress));
     shared.uploader.withdraw(&was.folder, &manifest, &on_progress, &shared.cancel).await?;
-    let over = Published { folder: was.folder, manifest: Box::new(manifest) };
+    let over = Published { folder: was.folder, manifest: Arc::new(manifest) };
     let (folder, done) = (spool.clone(), Done::of(spool.id(), over.clone(), until_ts));
     shared.over(spool.id(), &done.stream_id.clone(), State::Withdrawn, move || folder.finish_deletion(&done)).await?;
     match why {
