@@ -51,7 +51,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     }
     look_at_machine(&config);
     tokio::spawn(look_around(recorder.clone(), ffmpeg, store));
-    tokio::spawn(give_memory_back());
+    tokio::spawn(give_memory_back(recorder.clone()));
 
     let settings = server::Settings {
         webhook_path: config.webhook_path,
@@ -117,16 +117,17 @@ async fn bind_admin(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// How long webhooks under way may take at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
-/// How often memory that is not used goes back to the system.
+/// How often memory that is not used goes back to the system while there is work; and how long after it is done, so that
+/// what did it is gone.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(60);
+const LETTING_GO: Duration = Duration::from_secs(1);
 
-async fn give_memory_back() {
+async fn give_memory_back(recorder: Recorder) {
     loop {
-        tokio::time::sleep(GIVE_BACK_EVERY).await;
-        let began = std::time::Instant::now();
+        tokio::time::timeout(GIVE_BACK_EVERY, recorder.at_rest()).await.ok();
+        tokio::time::sleep(LETTING_GO).await;
         // On a thread that may block: it looks through all of it.
         tokio::task::spawn_blocking(memory::give_back).await.ok();
-        tracing::debug!(took_ms = began.elapsed().as_millis() as u64, "memory that is not used was given back");
     }
 }
 

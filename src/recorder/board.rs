@@ -163,6 +163,8 @@ pub struct Trouble {
 pub(super) struct Board {
     entries: Mutex<HashMap<RecordingId, Arc<Entry>>>,
     finished: Mutex<HashMap<RecordingId, Finished>>,
+    /// Rings when nothing is left to be worked on.
+    pub(super) at_rest: Notify,
 }
 
 /// A recording that is worked on.
@@ -240,7 +242,10 @@ impl Board {
             deleting: false,
         };
         self.finished.lock().insert(id.clone(), finished);
-        self.entries.lock().remove(id);
+        let mut entries = self.entries.lock();
+        if entries.remove(id).is_some() && entries.is_empty() {
+            self.at_rest.notify_one();
+        }
     }
 
     /// It is deleted.

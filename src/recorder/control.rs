@@ -134,6 +134,11 @@ impl Recorder {
         self.shared.ffmpeg_failed.notified().await;
     }
 
+    /// When the last recording of all that were worked on is over, since this was asked last.
+    pub async fn at_rest(&self) {
+        self.shared.board.at_rest.notified().await;
+    }
+
     /// Notes whether the bucket answers.
     pub fn note_bucket(&self, bucket: Result<(), String>) {
         self.health().bucket = Some(bucket);
