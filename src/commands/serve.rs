@@ -120,7 +120,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// How often memory that is not used goes back to the system while there is work; and how long after it is done, so that
 /// what did it is gone.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(60);
-const LETTING_GO: Duration = Duration::from_secs(1);
+const LETTING_GO: Duration = Duration::from_secs(3);
 
 async fn give_memory_back(recorder: Recorder) {
     loop {
