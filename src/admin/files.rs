@@ -11,13 +11,13 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
-use parking_lot::Mutex as StdMutex;
+use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use warp::reply::{Reply, Response};
 
 /// How much is read at a time.
@@ -124,7 +124,7 @@ fn parse(text: &str, size: u64) -> Asked {
 
 /// Manifests of the recordings whose files were asked for last, the newest first: a player asks for many ranges of one file.
 #[derive(Default)]
-pub(super) struct Manifests(StdMutex<Vec<(RecordingId, Arc<Manifest>)>>);
+pub(super) struct Manifests(Mutex<Vec<(RecordingId, Arc<Manifest>)>>);
 
 impl Manifests {
     /// What lists the files of a recording that is in the bucket, and their folder there.
@@ -154,8 +154,8 @@ impl Manifests {
 /// Pictures of recordings that run, one made at a time. Those that are there wait for none that is being made.
 #[derive(Default)]
 pub(super) struct Pictures {
-    made: StdMutex<HashMap<RecordingId, (Instant, Option<Picture>)>>,
-    making: Mutex<()>,
+    made: Mutex<HashMap<RecordingId, (Instant, Option<Picture>)>>,
+    making: AsyncMutex<()>,
 }
 
 impl Pictures {

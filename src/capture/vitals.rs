@@ -4,7 +4,7 @@ use super::Health;
 use crate::protocol::link::{Conn, Report};
 use crate::protocol::message::Medium;
 use crate::telemetry::metrics;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use serde::Serialize;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -67,7 +67,7 @@ impl Vitals {
 
     /// Something happened to a connection.
     pub(super) fn report(&self, report: &Report, now_ms: i64) {
-        let mut connections = self.lock();
+        let mut connections = self.connections.lock();
         let (Report::Connected(run, _) | Report::Lost(run, _) | Report::Refused { run, .. }) = report;
         let of = of(&mut connections, run.conn, now_ms);
         match report {
@@ -111,11 +111,7 @@ impl Vitals {
 
     /// The connections that were tried.
     pub fn connections(&self) -> Vec<Connection> {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.connections.lock()
+        self.connections.lock().clone()
     }
 }
 

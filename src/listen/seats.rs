@@ -85,17 +85,13 @@ struct Seats {
 }
 
 impl Connections {
-    fn seats(&self) -> MutexGuard<'_, Seats> {
-        self.seats.lock()
-    }
-
     pub(super) fn enter(self: &Arc<Self>) -> Place {
         let seat = Arc::new(Seat {
             phase: Mutex::new(Phase::Head(Instant::now())),
             closed: CancellationToken::new(),
             changed: Arc::clone(&self.changed),
         });
-        let mut seats = self.seats();
+        let mut seats = self.seats.lock();
         seats.next += 1;
         let number = seats.next;
         seats.taken.insert(number, Arc::clone(&seat));
@@ -111,7 +107,7 @@ impl Connections {
     }
 
     fn has_room(&self, most: usize) -> bool {
-        let seats = self.seats();
+        let seats = self.seats.lock();
         if seats.taken.len() < most {
             return true;
         }
@@ -126,7 +122,7 @@ impl Connections {
     }
 
     pub(super) fn drop_late(&self) {
-        self.seats().taken.values().filter(|seat| seat.is_late()).for_each(|seat| seat.closed.cancel());
+        self.seats.lock().taken.values().filter(|seat| seat.is_late()).for_each(|seat| seat.closed.cancel());
     }
 }
 
@@ -139,7 +135,7 @@ pub(super) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.connections.seats().taken.remove(&self.number);
+        self.connections.seats.lock().taken.remove(&self.number);
         self.connections.changed.notify_one();
     }
 }

@@ -13,7 +13,6 @@ use crate::ids::{RecordingId, StreamId};
 use crate::output::{self, Manifest, Object};
 use crate::render::{self, Picture};
 use crate::store::{self, Store};
-use parking_lot::MutexGuard;
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -117,7 +116,7 @@ impl Recorder {
             journal_backlog_ms: shared.board.journal_backlog().as_millis() as u64,
             render_backlog_ms: behind.max().unwrap_or(0),
             upload_backlog_bytes: uploads.map(|upload| upload.size_bytes.saturating_sub(upload.sent_bytes)).sum(),
-            ffmpeg: self.health().ffmpeg.as_ref().and_then(|ffmpeg| ffmpeg.as_ref().ok().cloned()),
+            ffmpeg: self.shared.health.lock().ffmpeg.as_ref().and_then(|ffmpeg| ffmpeg.as_ref().ok().cloned()),
             storage: shared.uploader.store().describe(),
             unready,
             notices,
@@ -126,7 +125,7 @@ impl Recorder {
 
     /// Notes whether ffmpeg can do its work: its version, or what is wrong.
     pub fn note_ffmpeg(&self, ffmpeg: Result<String, String>) {
-        self.health().ffmpeg = Some(ffmpeg);
+        self.shared.health.lock().ffmpeg = Some(ffmpeg);
     }
 
     /// When an ffmpeg has failed since this was asked last: it may have gone.
@@ -141,12 +140,12 @@ impl Recorder {
 
     /// Notes whether the bucket answers.
     pub fn note_bucket(&self, bucket: Result<(), String>) {
-        self.health().bucket = Some(bucket);
+        self.shared.health.lock().bucket = Some(bucket);
     }
 
     /// What is wrong with the bucket, as far as is known.
     pub fn bucket_trouble(&self) -> Option<String> {
-        let probed = self.health().bucket.as_ref().and_then(|bucket| bucket.as_ref().err().cloned());
+        let probed = self.shared.health.lock().bucket.as_ref().and_then(|bucket| bucket.as_ref().err().cloned());
         self.shared.uploader.outage().or(probed)
     }
 
@@ -157,16 +156,12 @@ impl Recorder {
         }
         self.shared.spool.takes().map_err(|err| with_sources(&err))?;
         self.room()?;
-        if let Some(Err(why)) = &self.health().ffmpeg {
+        if let Some(Err(why)) = &self.shared.health.lock().ffmpeg {
             return Err(format!("ffmpeg: {why}"));
         }
         let mut notices = self.shared.notices.lock().clone();
         notices.extend(self.bucket_trouble().map(|why| format!("bucket: {why}; recordings wait in the spool")));
         Ok(notices)
-    }
-
-    fn health(&self) -> MutexGuard<'_, Health> {
-        self.shared.health.lock()
     }
 
     /// Where recordings go.

@@ -18,7 +18,7 @@ use crate::output::{StopReason, Template};
 use crate::protocol::event::Started;
 use crate::render;
 use crate::rest::{Action, Client, Target};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -139,13 +139,9 @@ impl Restarts {
         self.clients.iter().find(is_of).map(|(_, client)| client)
     }
 
-    fn meetings(&self) -> MutexGuard<'_, HashMap<Key, Meeting>> {
-        self.meetings.lock()
-    }
-
     /// A recording begins: ties it, durably, to the one that broke, and tells that one.
     pub(super) async fn begins(&self, started: &Started, folder: &Folder) -> anyhow::Result<()> {
-        let broken = self.meetings().get(&key(started)).and_then(|meeting| {
+        let broken = self.meetings.lock().get(&key(started)).and_then(|meeting| {
             let broken = meeting.broken.as_ref().filter(|broken| broken.is_recent())?;
             Some((broken.recording.clone(), broken.next.clone()))
         });
@@ -154,7 +150,7 @@ impl Restarts {
         let links = Links { this: Some(this.clone()), continues: Some(before), ..Links::default() };
         keep(folder, links).await?;
         next.send_replace(Some(this));
-        if let Some(meeting) = self.meetings().get_mut(&key(started)) {
+        if let Some(meeting) = self.meetings.lock().get_mut(&key(started)) {
             meeting.broken = None;
         }
         Ok(())
@@ -162,14 +158,14 @@ impl Restarts {
 
     /// A stream is being captured.
     pub(super) fn runs(&self, started: &Started, id: &RecordingId) {
-        let mut meetings = self.meetings();
+        let mut meetings = self.meetings.lock();
         meetings.retain(|_, meeting| meeting.is_of_use());
         meetings.entry(key(started)).or_default().running.insert(id.clone());
     }
 
     /// Its capture is over.
     pub(super) fn is_over(&self, started: &Started, id: &RecordingId) {
-        if let Some(meeting) = self.meetings().get_mut(&key(started)) {
+        if let Some(meeting) = self.meetings.lock().get_mut(&key(started)) {
             meeting.running.remove(id);
         }
     }
@@ -226,7 +222,7 @@ impl Restarts {
         id: &RecordingId,
         code: Option<i64>,
     ) -> Result<watch::Receiver<Option<Neighbour>>, String> {
-        let mut meetings = self.meetings();
+        let mut meetings = self.meetings.lock();
         let meeting = meetings.entry(key(started)).or_default();
         meeting.may_begin(code)?;
         meeting.asked.push(Instant::now());
@@ -263,7 +259,7 @@ impl Restarts {
         let (mut asked, mut after) = (Ok(()), Duration::ZERO);
         for wait in ATTEMPTS {
             tokio::time::sleep(wait.max(after.min(LONGEST))).await;
-            if self.meetings().get(&key(started)).is_some_and(|meeting| !meeting.running.is_empty()) {
+            if self.meetings.lock().get(&key(started)).is_some_and(|meeting| !meeting.running.is_empty()) {
                 return Err("another stream of the meeting runs".to_owned());
             }
             asked = client.control_once(&target(started), Action::Start, started.operator_id.as_deref()).await;

@@ -122,7 +122,7 @@ impl Attackers {
                 Attack::Flood => settings.crowd,
                 _ => AT_ONCE,
             };
-            scene.siege().attacks.entry(attack).or_default();
+            scene.siege.lock().attacks.entry(attack).or_default();
             for number in 0..strangers {
                 tasks.spawn(Arc::clone(&scene).go_on(attack, number));
             }
@@ -133,20 +133,16 @@ impl Attackers {
 
     /// Ends them, after what was replayed in the meeting is replayed once more.
     pub(super) async fn finish(mut self) -> Siege {
-        let replays = self.scene.siege().attacks.contains_key(&Attack::Replayed);
+        let replays = self.scene.siege.lock().attacks.contains_key(&Attack::Replayed);
         self.tasks.shutdown().await;
         for number in 0..if replays { self.scene.hooks.captured().len() } else { 0 } {
             self.scene.attempt(Attack::Replayed, number).await;
         }
-        std::mem::take(&mut *self.scene.siege())
+        std::mem::take(&mut *self.scene.siege.lock())
     }
 }
 
 impl Scene {
-    fn siege(&self) -> parking_lot::MutexGuard<'_, Siege> {
-        self.siege.lock()
-    }
-
     async fn go_on(self: Arc<Self>, attack: Attack, stranger: usize) {
         for number in stranger.. {
             self.attempt(attack, number).await;
@@ -156,9 +152,9 @@ impl Scene {
 
     async fn attempt(&self, attack: Attack, number: usize) {
         let Some(talk) = self.talk(attack, number) else { return };
-        self.siege().attacks.entry(attack).or_default().tries += 1;
+        self.siege.lock().attacks.entry(attack).or_default().tries += 1;
         let outcome = self.door.talk(talk).await;
-        let mut siege = self.siege();
+        let mut siege = self.siege.lock();
         *siege.attacks.entry(attack).or_default().answers.entry(outcome.to_string()).or_default() += 1;
         if !attack.may_end(outcome) && siege.wrong.len() < MOST_WRONG {
             siege.wrong.push(format!("{attack:?}: {outcome}"));
@@ -213,7 +209,7 @@ impl Scene {
             let began = Instant::now();
             let outcome = timeout(PROBE_WITHIN, self.door.talk(talk)).await.unwrap_or(Outcome::Nothing);
             {
-                let mut siege = self.siege();
+                let mut siege = self.siege.lock();
                 siege.probes += 1;
                 siege.slowest_ms = siege.slowest_ms.max(began.elapsed().as_secs_f64() * 1000.0);
                 if outcome != Outcome::Status(200) && siege.wrong.len() < MOST_WRONG {

@@ -80,23 +80,19 @@ struct State {
 pub(super) struct Tokens(Arc<Mutex<HashMap<String, Instant>>>);
 
 impl Tokens {
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
-        self.0.lock()
-    }
-
     pub(super) fn give(&self, life: Duration) -> String {
         let token = uuid::Uuid::new_v4().simple().to_string();
-        self.all().insert(token.clone(), Instant::now() + life);
+        self.0.lock().insert(token.clone(), Instant::now() + life);
         token
     }
 
     /// When a token ends that is good now.
     pub(super) fn good_until(&self, token: &str) -> Option<Instant> {
-        self.all().get(token).copied().filter(|until| Instant::now() < *until)
+        self.0.lock().get(token).copied().filter(|until| Instant::now() < *until)
     }
 
     pub(super) fn revoke(&self, token: &str) {
-        self.all().remove(token);
+        self.0.lock().remove(token);
     }
 }
 

@@ -25,19 +25,15 @@ pub(super) struct Registry(Arc<Mutex<HashMap<String, Arc<Meeting>>>>);
 
 impl Registry {
     pub(super) fn add(&self, meeting: &Arc<Meeting>) {
-        self.map().insert(meeting.stream_id.clone(), meeting.clone());
+        self.0.lock().insert(meeting.stream_id.clone(), meeting.clone());
     }
 
     pub(super) fn remove(&self, meeting: &Meeting) {
-        self.map().remove(&meeting.stream_id);
+        self.0.lock().remove(&meeting.stream_id);
     }
 
     pub(super) fn holds(&self, meeting: &Meeting) -> bool {
-        self.map().contains_key(&meeting.stream_id)
-    }
-
-    fn map(&self) -> parking_lot::MutexGuard<'_, HashMap<String, Arc<Meeting>>> {
-        self.0.lock()
+        self.0.lock().contains_key(&meeting.stream_id)
     }
 
     /// The test server has one stream, and paths without its id.
@@ -47,7 +43,7 @@ impl Registry {
             key @ ("audio" | "video" | "transcript" | "all") => Destination::MockMedia(key.to_owned()),
             _ => return None,
         };
-        self.map().values().next().map(|meeting| (meeting.clone(), destination))
+        self.0.lock().values().next().map(|meeting| (meeting.clone(), destination))
     }
 
     fn route(&self, path: &str) -> Option<(Arc<Meeting>, Destination)> {
@@ -64,7 +60,7 @@ impl Registry {
             ["media", stream, key] => (*stream, Destination::Media((*key).to_owned())),
             _ => return None,
         };
-        let meeting = self.map().get(stream)?.clone();
+        let meeting = self.0.lock().get(stream)?.clone();
         // The server that the stream has left is dead.
         (meeting.generation() == generation).then_some((meeting, destination))
     }
@@ -135,7 +131,7 @@ impl Drop for Server {
         for task in &self.tasks {
             task.abort();
         }
-        for (_, meeting) in self.registry.map().drain() {
+        for (_, meeting) in self.registry.0.lock().drain() {
             meeting.abandoned.cancel();
         }
     }

@@ -2,7 +2,7 @@
 
 use super::super::{Delivery, NotTaken, Receiver};
 use crate::protocol::subscription::Report;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,13 +26,9 @@ struct State {
 }
 
 impl Status {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock()
-    }
-
     /// Notes what happened, and logs it unless it was just told.
     pub(super) fn say(&self, report: &Report) {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         match report {
             Report::Connected => {
                 (state.open, state.told) = (true, None);
@@ -78,7 +74,7 @@ impl Status {
     }
 
     fn trouble(&self) -> Option<String> {
-        let state = self.state();
+        let state = self.0.lock();
         let why = if state.why.is_empty() { "it is being opened" } else { &state.why };
         (!state.open).then(|| format!("the event WebSocket is not open: {why}"))
     }

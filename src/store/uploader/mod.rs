@@ -197,7 +197,7 @@ impl Uploader {
 
     /// What failed last, since the bucket has taken nothing; none if it works, as far as is known.
     pub fn outage(&self) -> Option<String> {
-        self.failing().failure()
+        self.outage.lock().failure()
     }
 
     /// The store.

@@ -94,7 +94,7 @@ impl Uploader {
             };
             let error = match result {
                 Ok(done) => {
-                    self.failing().last = None;
+                    self.outage.lock().last = None;
                     if work == Work::Upload {
                         metrics().upload("stored");
                     }
@@ -120,7 +120,7 @@ impl Uploader {
             if !failure.error.is_retryable() {
                 return Err(Error::Failed(failure));
             }
-            self.failing().last = Some(failure.to_string());
+            self.outage.lock().last = Some(failure.to_string());
             let retry_in = delay(self.settings.first_delay, self.settings.max_delay, tries, chance());
             on_progress(Progress::Failed { failure: &failure, retry_in });
             self.log_failure(key, &failure, retry_in);
@@ -139,7 +139,7 @@ impl Uploader {
     }
 
     fn log_failure(&self, key: &str, failure: &Failure, retry_in: Duration) {
-        let unlogged = self.failing().failed(Instant::now());
+        let unlogged = self.outage.lock().failed(Instant::now());
         if let Some(unlogged) = unlogged {
             let delay_ms = retry_in.as_millis() as u64;
             tracing::warn!(key, attempt = failure.tries, delay_ms, unlogged, err = %failure, "the bucket fails, trying again");
@@ -147,13 +147,9 @@ impl Uploader {
     }
 
     fn log_recovery(&self, key: &str, attempts: u32, elapsed: Duration) {
-        if self.failing().recovered() {
+        if self.outage.lock().recovered() {
             tracing::info!(key, attempts, elapsed_s = elapsed.as_secs(), "the bucket works again");
         }
-    }
-
-    pub(super) fn failing(&self) -> parking_lot::MutexGuard<'_, Outage> {
-        self.outage.lock()
     }
 }
 
