@@ -174,6 +174,27 @@ async fn a_recording_that_is_stopped_is_published_and_one_that_is_deleted_is_gon
     playing.abort();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_fails_is_told_and_tried_again_when_asked() {
+    let home = Home::new();
+    let recorder = home.start().await;
+    let to = admin(&recorder);
+    let playing = play(&recorder, 30);
+    let live = recording(to, "recording", |r| r["received"].as_array().is_some_and(|of| of.len() > 2)).await;
+    let id = live["id"].as_str().expect("an id").to_owned();
+    let in_the_way = home.spooled().join("done.json");
+    std::fs::create_dir(&in_the_way).expect("a directory");
+    assert_eq!(told(to, &format!("DELETE /api/recordings/{id}")).await.status, 202);
+    let failed = recording(to, "in trouble", |r| r["trouble"].is_object()).await;
+    assert!(failed["trouble"]["why"].as_str().is_some_and(|why| why.contains("done.json")), "{failed:#}");
+    std::fs::remove_dir(&in_the_way).expect("it is there");
+    let began = Instant::now();
+    assert_eq!(told(to, &format!("POST /api/recordings/{id}/retry")).await.status, 202);
+    recording(to, "deleted", |r| r["state"] == "deleted").await;
+    assert!(began.elapsed() < Duration::from_secs(50), "it would be tried again after 60 s anyway");
+    playing.abort();
+}
+
 /// Who asked may not wait for the answer, which is slow if the disk is.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_told_to_be_deleted_is_whoever_goes_away() {

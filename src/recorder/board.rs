@@ -179,7 +179,7 @@ pub(super) struct Entry {
     pub(super) stop: CancellationToken,
     /// That was for it alone: the recording ends here.
     pub(super) told: AtomicBool,
-    /// A rendering that waits for its next attempt is tried again now.
+    /// What waits for its next attempt, a rendering or a deletion, is tried again now.
     pub(super) again: Notify,
     now: Mutex<Now>,
 }
@@ -390,12 +390,15 @@ impl Entry {
         self.now.lock().progress = Some(progress.clone());
     }
 
-    /// What was in the way may be gone.
-    pub(super) fn renders_again(&self) {
+    /// What is done with it failed. Returns when it is to be tried again: after `delay`, or when somebody says so.
+    pub(super) async fn fails_for_now(&self, why: impl ToString, next: impl ToString, delay: Duration) {
+        self.trouble(why, next);
+        tokio::time::timeout(delay, self.again.notified()).await.ok();
+        // What was in the way may be gone.
         self.now.lock().trouble = None;
     }
 
-    pub(super) fn trouble(&self, why: impl ToString, next: impl ToString) {
+    fn trouble(&self, why: impl ToString, next: impl ToString) {
         self.now.lock().trouble = Some(Trouble { why: why.to_string(), next: next.to_string() });
     }
 

@@ -226,8 +226,14 @@ impl Recorder {
             return Ok(());
         }
         match entry.stage() {
-            Stage::Uploading | Stage::Deleting => {
+            Stage::Uploading => {
                 self.shared.uploader.try_again();
+                Ok(())
+            }
+            // It waits for the bucket, or after all of it has failed.
+            Stage::Deleting => {
+                self.shared.uploader.try_again();
+                entry.again.notify_one();
                 Ok(())
             }
             _ if entry.is_in_trouble() => {

@@ -44,7 +44,7 @@ use crate::store::Uploader;
 use blocking::blocking;
 use board::Board;
 use control::Health;
-use folder::Folder;
+use folder::{Done, Folder};
 use parking_lot::Mutex;
 use recording::Recording;
 use restart::Restarts;
@@ -339,8 +339,7 @@ impl Recorder {
     }
 
     fn stream(&self, id: &StreamId) -> Arc<tokio::sync::Mutex<Stream>> {
-        let mut streams = self.shared.streams.lock();
-        Arc::clone(streams.entry(id.clone()).or_default())
+        self.shared.stream(id)
     }
 }
 
@@ -364,19 +363,24 @@ impl Shared {
         }
     }
 
-    /// A recording of this stream is over: has its folder say so by `finish`, and remembers what became of it. No event about it
-    /// has an effect in between.
+    /// A recording is over: has its folder say so by `finish`, and remembers what became of it. No event about it has an effect
+    /// in between.
     async fn over(
         &self,
-        id: &RecordingId,
-        stream_id: &StreamId,
+        folder: &Folder,
+        done: Done,
         state: State,
-        finish: impl FnOnce() -> Result<(), spool::Error> + Send + 'static,
+        finish: fn(&Folder, &Done) -> Result<(), spool::Error>,
     ) -> Result<(), NotTaken> {
-        let stream = Arc::clone(self.streams.lock().entry(stream_id.clone()).or_default());
+        let stream = self.stream(&done.stream_id);
         let mut stream = stream.lock().await;
-        let finished = blocking(finish).await;
-        stream.note_over(id.ordinal(), state);
+        let (folder, ordinal) = (folder.clone(), done.ordinal);
+        let finished = blocking(move || finish(&folder, &done)).await;
+        stream.note_over(ordinal, state);
         finished
+    }
+
+    fn stream(&self, id: &StreamId) -> Arc<tokio::sync::Mutex<Stream>> {
+        Arc::clone(self.streams.lock().entry(id.clone()).or_default())
     }
 }

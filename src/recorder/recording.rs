@@ -88,7 +88,7 @@ impl Recording {
         let gone = match state {
             // The recorder was killed before it could note that.
             JournalState::Ended(reason) if StopReason::new(reason, StopSource::Signaling).is_withdrawn() => {
-                self.is_withdrawn(StopSource::Signaling).await;
+                self.note_withdrawal().await;
                 self.spawn(|recording| async move { recording.withdraw().await });
                 return Ok(None);
             }
@@ -225,7 +225,7 @@ impl Recording {
             }
             let reason = StopReason::new(summary.ended.and_then(|ended| ended.reason), StopSource::Signaling);
             if reason.is_withdrawn() && !self.withdrawn.is_cancelled() {
-                self.is_withdrawn(StopSource::Signaling).await;
+                self.note_withdrawal().await;
             }
             let over = summary.ended.is_some() || finish;
             let closing = async { if over { journal.close().await } else { journal.sync().await } };
@@ -267,10 +267,10 @@ impl Recording {
         self.withdraw_if_told().await;
     }
 
-    /// Consent was withdrawn without an event: notes that, so that all of it is deleted whatever dies.
-    async fn is_withdrawn(&self, source: StopSource) {
+    /// Consent was withdrawn by the signaling connection: notes that, so that all of it is deleted whatever dies.
+    async fn note_withdrawal(&self) {
         let folder = self.folder.clone();
-        if let Err(err) = blocking(move || folder.withdraw(Deletion::Consent(source))).await {
+        if let Err(err) = blocking(move || folder.withdraw(Deletion::Consent(StopSource::Signaling))).await {
             tracing::error!(err = %err, "the withdrawal of consent may not survive a power loss");
         }
         self.withdrawn.cancel();
@@ -361,10 +361,7 @@ impl Recording {
                         "rendering failed; nothing is lost, it is done again from the journal"
                     );
                     let next = format!("It is done again from the journal after {} s.", delay.as_secs());
-                    self.entry.trouble(format!("Rendering failed: {err:#}"), next);
-                    // Somebody may not want to wait that long.
-                    tokio::time::timeout(delay, self.entry.again.notified()).await.ok();
-                    self.entry.renders_again();
+                    self.entry.fails_for_now(format!("Rendering failed: {err:#}"), next, delay).await;
                 }
             }
         }
@@ -421,9 +418,7 @@ impl Recording {
         for gap in &published.manifest.gaps {
             metrics().gap(gap.cause.as_str(), gap.end.0 - gap.start.0);
         }
-        let (folder, stream_id) = (self.folder.clone(), &self.started.stream.stream_id);
-        let finish = move || folder.finish(&done);
-        let finished = self.shared.over(self.folder.id(), stream_id, State::Published(over.clone()), finish).await;
+        let finished = self.shared.over(&self.folder, done, State::Published(over.clone()), Folder::finish).await;
         let place = self.shared.uploader.store().locate(over.folder.as_str());
         self.shared.board.published(self.folder.id(), over, clock::unix_ms(), Some(&published.manifest));
         match finished {

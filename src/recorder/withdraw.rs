@@ -31,11 +31,16 @@ pub(super) async fn run(shared: &Shared, spool: &Folder, was: Published, until_t
         }
         let delay_ms = AGAIN.as_millis() as u64;
         tracing::error!(err = format!("{err:#}"), delay_ms, "a recording could not be deleted; it is tried again");
-        if let Some(entry) = shared.board.entry(spool.id()) {
-            let next = format!("It is tried again after {} s.", AGAIN.as_secs());
-            entry.trouble(format!("Deleting failed: {err:#}"), next);
-        }
-        shared.cancel.run_until_cancelled(tokio::time::sleep(AGAIN)).await;
+        let waited = async {
+            match shared.board.entry(spool.id()) {
+                Some(entry) => {
+                    let next = format!("It is tried again after {} s.", AGAIN.as_secs());
+                    entry.fails_for_now(format!("Deleting failed: {err:#}"), next, AGAIN).await;
+                }
+                None => tokio::time::sleep(AGAIN).await,
+            }
+        };
+        shared.cancel.run_until_cancelled(waited).await;
     }
 }
 
@@ -62,8 +67,8 @@ async fn attempt(shared: &Shared, spool: &Folder, was: Published, until_ts: i64)
     let on_progress = |progress: uploader::Progress<'_>| entry.iter().for_each(|entry| entry.uploading(&progress));
     shared.uploader.withdraw(&was.folder, &manifest, &on_progress, &shared.cancel).await?;
     let over = Published { folder: was.folder, manifest: Arc::new(manifest) };
-    let (folder, done) = (spool.clone(), Done::of(spool.id(), over.clone(), until_ts));
-    shared.over(spool.id(), &done.stream_id.clone(), State::Withdrawn, move || folder.finish_deletion(&done)).await?;
+    let done = Done::of(spool.id(), over.clone(), until_ts);
+    shared.over(spool, done, State::Withdrawn, Folder::finish_deletion).await?;
     match why {
         Deletion::Consent(_) => tracing::info!(folder = over.folder.as_str(), "deleted, as consent was withdrawn"),
         Deletion::Operator => tracing::info!(folder = over.folder.as_str(), "deleted, as told"),
