@@ -5,7 +5,7 @@ mod common;
 use common::http::{Answer, get, metric, request};
 use common::platter::Platter;
 use common::s3::S3Server;
-use common::{Home, LIMIT, Recorder, meeting, play_one, provide_crypto};
+use common::{Home, LIMIT, Recorder, begin, meeting, play_one, provide_crypto};
 use rtms_recorder::admin::OPENAPI;
 use rtms_recorder::simulator::{self, MeetingSummary, Progress};
 use serde_json::{Value, json};
@@ -442,8 +442,7 @@ async fn lost_connections_and_gaps_are_counted() {
     settings.speed = 1.0;
     settings.script.failover_ms = vec![5030];
     settings.webhooks.delay = Duration::from_millis(2600);
-    provide_crypto();
-    let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
+    let playing = begin(settings);
     let was_lost = |r: &Value| {
         let connections = r["connections"].as_array().map(Vec::as_slice).unwrap_or_default();
         connections.iter().any(|c| c["name"] == "video" && c["lost"].as_u64() >= Some(1) && c["up"] == true)

@@ -5,8 +5,8 @@ mod common;
 use common::http::{get, now_s, signed};
 use common::loss::lines;
 use common::small::{self, SmallDisk};
-use common::{Home, meeting, provide_crypto, until};
-use rtms_recorder::simulator::{self, Progress, Size};
+use common::{Home, begin, meeting, until};
+use rtms_recorder::simulator::Size;
 use serde_json::json;
 use std::time::Duration;
 
@@ -29,8 +29,7 @@ fn below_the_least_free_space_new_streams_are_refused_and_running_ones_go_on() {
         assert_eq!(ready.status, 200, "{ready:?}");
         let mut settings = meeting(&recorder.webhook, 8);
         settings.speed = 1.0;
-        provide_crypto();
-        let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
+        let playing = begin(settings);
         recorder.wait_for("media flow").await;
 
         disk.leave(10 * MIB);
@@ -72,8 +71,7 @@ fn full_while_recording_what_is_lost_is_counted_and_listed() {
         settings.kbit_per_s = 80_000;
         settings.keepalive = Duration::from_secs(1);
         settings.keepalive_always = true;
-        provide_crypto();
-        let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
+        let playing = begin(settings);
         recorder.wait_for("media flow").await;
         tokio::time::sleep(Duration::from_secs(3)).await;
         disk.leave(0);
@@ -120,8 +118,7 @@ fn full_and_consent_is_withdrawn() {
         let recorder = home.start().await;
         let mut settings = meeting(&recorder.webhook, 60);
         settings.speed = 1.0;
-        provide_crypto();
-        let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
+        let playing = begin(settings);
         recorder.wait_for("media flow").await;
         until("the journal has some size", || journal_bytes(&home) > MIB / 4).await;
         disk.leave(0);
@@ -155,8 +152,7 @@ fn full_while_rendering_it_is_done_when_there_is_room() {
         // Some 1 MB of journal a second; the files of it are of 7 MB, twice for a moment.
         settings.size = Size { width: 1280, height: 720 };
         settings.kbit_per_s = 6000;
-        provide_crypto();
-        let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
+        let playing = begin(settings);
         recorder.wait_for("media flow").await;
         tokio::time::sleep(Duration::from_secs(6)).await;
         // Room for the rest of the journal, and not for the files.

@@ -5,10 +5,9 @@ mod common;
 
 use common::http::{Answer, Seal, get, now_s, raw, request, signed, signed_with};
 use common::tls::TlsProxy;
-use common::{Home, LIMIT, Recorder, SECRET_TOKEN, meeting, play_one, provide_crypto};
+use common::{Home, LIMIT, Recorder, SECRET_TOKEN, begin, meeting, play_one};
 use rtms_recorder::events::server::MOST_CONNECTIONS;
 use rtms_recorder::listen::HEAD_WITHIN;
-use rtms_recorder::simulator::{self, Progress};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -228,8 +227,7 @@ async fn a_client_secret_of_another_app_is_said() {
     let mut settings = meeting(&recorder.webhook, 4);
     settings.credentials.client_secret = "of-another-app".to_owned();
     settings.reconnect_window = Some(Duration::from_secs(6));
-    provide_crypto();
-    let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
+    let playing = begin(settings);
     let line = recorder.wait_for("check that client id and secret").await;
     assert_eq!(line["level"], "WARN", "{line}");
     let sent = playing.await.expect("it does not panic").expect("it can be played").meetings.remove(0);
@@ -256,8 +254,7 @@ async fn certificates_are_checked() {
     settings.listen = inside;
     settings.advertise = Some(proxy.url.clone());
     settings.reconnect_window = Some(Duration::from_secs(4));
-    provide_crypto();
-    let playing = tokio::spawn(simulator::run(settings.clone(), Progress::silent()));
+    let playing = begin(settings.clone());
     let line = recorder.wait_for("certificate").await;
     assert!(line["message"].as_str().is_some_and(|m| m.contains("connection refused")), "{line}");
     let sent = playing.await.expect("it does not panic").expect("it can be played").meetings.remove(0);

@@ -7,8 +7,7 @@ mod common;
 
 use common::chance::Chance;
 use common::loss::{journals, median, newest_media, now_ms, told};
-use common::{Home, Recorder, meeting, provide_crypto, s3, until};
-use rtms_recorder::simulator::{self, Progress};
+use common::{Home, Recorder, begin, meeting, s3, until};
 use std::time::{Duration, Instant};
 
 /// How much of what has arrived may be in memory only, as the README says, in ms.
@@ -76,8 +75,7 @@ async fn round(n: usize, mut chance: Chance) -> Outcome {
     settings.webhooks.retry_after = Duration::from_millis(500);
     // As at Zoom, whatever the speed.
     settings.reconnect_window = Some(Duration::from_secs(60));
-    provide_crypto();
-    let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
+    let playing = begin(settings);
     until("the first webhook is there", || !home.spool_files().is_empty() || playing.is_finished()).await;
 
     let mut outcome = Outcome::default();
@@ -159,8 +157,7 @@ async fn killed_before_it_had_noted_the_end_it_knows_from_the_stop_event() {
     let recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 20);
     settings.speed = SPEED;
-    provide_crypto();
-    let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
+    let playing = begin(settings);
     recorder.wait_for("media flow").await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let id = home.spooled().file_name().expect("a name").to_str().expect("UTF-8").to_owned();

@@ -5,7 +5,7 @@ mod common;
 
 use common::http::{get, metric};
 use common::loss::told;
-use common::{Home, Recorder, meeting, provide_crypto};
+use common::{Home, Recorder, begin, meeting, provide_crypto};
 use rtms_recorder::protocol::message::Medium;
 use rtms_recorder::simulator::{self, Progress};
 use std::time::{Duration, Instant};
@@ -39,8 +39,7 @@ async fn fifty(end: impl AsyncFnOnce(Recorder)) {
     settings.meetings = MEETINGS;
     settings.stagger = Duration::from_millis(20);
     settings.webhooks.retry_after = Duration::from_millis(500);
-    provide_crypto();
-    let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
+    let playing = begin(settings);
     recorder.wait_for_many("media flow", MEETINGS).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
     let away = Instant::now();

@@ -8,10 +8,9 @@ use common::http::signed;
 use common::loss::{journals, median, newest_media, now_ms, told};
 use common::platter::Platter;
 use common::s3::{Fault, S3Server};
-use common::{Home, Recorder, meeting, play_one, provide_crypto, until};
+use common::{Home, Recorder, begin, meeting, play_one, until};
 use hyper::Method;
 use rtms_recorder::output::Manifest;
-use rtms_recorder::simulator::{self, Progress};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -124,8 +123,7 @@ async fn losing_power_twice(mut chance: Chance) -> Vec<i64> {
     let mut settings = meeting(&recorder.webhook, 18);
     settings.speed = 1.0;
     settings.webhooks.retry_after = Duration::from_millis(500);
-    provide_crypto();
-    let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
+    let playing = begin(settings);
     recorder.wait_for("media flow").await;
     let mut lost_ms = Vec::new();
     // The second one falls into the second chunk, or into what comes after the end.

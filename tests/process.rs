@@ -4,8 +4,7 @@
 mod common;
 
 use common::s3::S3Server;
-use common::{Home, copy, measure, meeting, play_one, provide_crypto, until};
-use rtms_recorder::simulator::{self, Progress};
+use common::{Home, begin, copy, measure, meeting, play_one, until};
 use std::path::Path;
 use std::time::Duration;
 
@@ -185,8 +184,7 @@ async fn killed_in_mid_meeting_it_joins_again() {
     let recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 20);
     settings.speed = 1.0;
-    provide_crypto();
-    let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
+    let playing = begin(settings);
     recorder.wait_for("recording started").await;
     tokio::time::sleep(Duration::from_secs(7)).await;
     recorder.kill();
@@ -234,8 +232,7 @@ async fn terminated_in_mid_meeting_the_next_start_finishes_it() {
     let recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 16);
     settings.speed = 1.0;
-    provide_crypto();
-    let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
+    let playing = begin(settings);
     recorder.wait_for("recording started").await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     let (status, took) = recorder.terminate().await;

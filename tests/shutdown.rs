@@ -4,8 +4,8 @@ mod common;
 
 use common::http::{now_s, signed};
 use common::ports;
-use common::{Home, Recorder, meeting, play_one, provide_crypto, s3, until};
-use rtms_recorder::simulator::{self, Progress, Summary};
+use common::{Home, Recorder, begin, meeting, play_one, s3, until};
+use rtms_recorder::simulator::{self, Summary};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
@@ -15,8 +15,7 @@ async fn in_mid_meeting(home: &Home) -> (Recorder, JoinHandle<Result<Summary, si
     let recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 30);
     settings.speed = 1.0;
-    provide_crypto();
-    let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
+    let playing = begin(settings);
     recorder.wait_for("media flow").await;
     tokio::time::sleep(Duration::from_secs(4)).await;
     (recorder, playing)
@@ -105,7 +104,7 @@ async fn recover_finishes_a_spool_and_exits() {
     recorder.wait_for("stream ended").await;
     let mut settings = meeting(&recorder.webhook, 30);
     settings.speed = 1.0;
-    let playing = tokio::spawn(simulator::run(settings, Progress::silent()));
+    let playing = begin(settings);
     recorder.wait_for_many("media flow", 2).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     recorder.kill();

@@ -30,6 +30,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 pub(crate) const CLIENT_ID: &str = "clientOfTheTests";
 pub(crate) const CLIENT_SECRET: &str = "client-secret-that-no-text-may-show";
@@ -398,6 +399,12 @@ pub(crate) fn meeting(to: &str, length_s: u64) -> simulator::Settings {
     settings.kbit_per_s = 300;
     settings.speed = 4.0;
     settings
+}
+
+/// Begins to play it beside the test.
+pub(crate) fn begin(settings: simulator::Settings) -> JoinHandle<Result<Summary, simulator::Error>> {
+    provide_crypto();
+    tokio::spawn(simulator::run(settings, Progress::silent()))
 }
 
 /// Plays it to its end.
