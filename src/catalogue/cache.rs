@@ -70,11 +70,14 @@ pub(super) struct Cache {
 
 impl Cache {
     /// Reads the file if there is one and it is about the page at `place`.
-    pub(super) fn open(path: Option<PathBuf>, place: &str) -> Self {
-        let bytes = path.as_ref().and_then(|path| std::fs::read(path).ok());
-        let file = bytes.and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok());
-        let file = file.filter(|file| file.version == VERSION && file.place == place).unwrap_or_default();
-        Self { path, place: place.to_owned(), entries: file.entries.into_iter().collect(), page: file.page }
+    pub(super) async fn open(path: Option<PathBuf>, place: String) -> Self {
+        let read = path.clone().map(|path| tokio::task::spawn_blocking(move || read(&path)));
+        let file = match read {
+            Some(read) => read.await.ok().flatten().filter(|file| file.version == VERSION && file.place == place),
+            None => None,
+        };
+        let file = file.unwrap_or_default();
+        Self { path, place, entries: file.entries.into_iter().collect(), page: file.page }
     }
 
     pub(super) fn entry(&self, manifest: &Head) -> Option<&Entry> {
@@ -91,18 +94,23 @@ impl Cache {
         self.entries.retain(|version, _| kept.contains(version));
     }
 
-    /// Writes the file. That it cannot be written costs time at the next start, and nothing else.
-    pub(super) async fn save(&self) {
-        let Some(path) = self.path.clone() else { return };
+    /// Writes the file. If that cannot be, it comes back.
+    pub(super) async fn save(self) -> Result<(), Self> {
+        let Some(path) = self.path.clone() else { return Err(self) };
         let mut entries: Vec<_> = self.entries.iter().collect();
         entries.sort_by(|a, b| a.0.key.cmp(&b.0.key));
         let file = Written { version: VERSION, place: &self.place, page: self.page.as_ref(), entries };
         let json = serde_json::to_vec(&file).expect("plain values are JSON");
         let written = tokio::task::spawn_blocking(move || write(&path, &json)).await;
-        if let Ok(Err(err)) = written {
+        if let Ok(Err(err)) = &written {
             tracing::warn!(err = %err, "cannot keep in the spool what was read for the list of recordings");
         }
+        if matches!(written, Ok(Ok(()))) { Ok(()) } else { Err(self) }
     }
+}
+
+fn read(path: &Path) -> Option<File> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
 fn write(path: &Path, json: &[u8]) -> io::Result<()> {

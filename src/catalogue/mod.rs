@@ -62,7 +62,7 @@ pub struct Outcome {
     pub written: bool,
 }
 
-/// The page of one bucket, and what is known of its recordings.
+/// The page of one bucket.
 #[derive(Debug)]
 pub struct Catalogue {
     store: Store,
@@ -70,7 +70,11 @@ pub struct Catalogue {
     template: Template,
     listed: usize,
     replace_foreign: bool,
-    cache: Cache,
+    /// The file in which is kept what was read, so that it is not read again, after a restart either.
+    cache: Option<PathBuf>,
+    /// What is known of recordings and could not be kept there. Else it is in memory only while it is needed: it grows with the
+    /// bucket.
+    unkept: Option<Cache>,
 }
 
 /// A manifest as it was listed.
@@ -82,10 +86,9 @@ struct Listed {
 
 impl Catalogue {
     /// Of `store`, where recordings are as `template` says. `cache` is a file in which is kept what was read, so that it is
-    /// not read again after a restart.
+    /// not read again, after a restart either.
     pub fn new(store: Store, template: &Template, cache: Option<PathBuf>) -> Self {
-        let cache = Cache::open(cache, &store.locate(CATALOGUE));
-        Self { store, template: template.clone(), listed: LISTED, replace_foreign: false, cache }
+        Self { store, template: template.clone(), listed: LISTED, replace_foreign: false, cache, unkept: None }
     }
 
     /// Replaces a page that somebody else has made, too.
@@ -99,15 +102,25 @@ impl Catalogue {
     /// # Errors
     /// [`Error`]; it can be called again.
     pub async fn rebuild(&mut self) -> Result<Outcome, Error> {
+        let mut cache = match self.unkept.take() {
+            Some(cache) => cache,
+            None => Cache::open(self.cache.clone(), self.store.locate(CATALOGUE)).await,
+        };
+        let outcome = self.rebuild_with(&mut cache).await;
+        self.unkept = cache.save().await.err();
+        outcome
+    }
+
+    async fn rebuild_with(&self, cache: &mut Cache) -> Result<Outcome, Error> {
         let mut outcome = Outcome { recordings: 0, read: 0, written: false };
         let mut listed = self.newest().await?;
         for _ in 0..ROUNDS {
-            outcome.read += self.read(&listed).await?;
+            outcome.read += self.read(cache, &listed).await?;
             let (shown, more) = (&listed[..listed.len().min(self.listed)], listed.len() > self.listed);
-            let entries: Vec<&Entry> = shown.iter().filter_map(|one| self.cache.entry(&one.manifest)).collect();
+            let entries: Vec<&Entry> = shown.iter().filter_map(|one| cache.entry(&one.manifest)).collect();
             outcome.recordings = entries.len();
             let page = Bytes::from(listing::compose(entries, more)?);
-            if !self.write(page, listed.is_empty()).await? {
+            if !self.write(cache, page, listed.is_empty()).await? {
                 break;
             }
             outcome.written = true;
@@ -117,7 +130,6 @@ impl Catalogue {
             }
             listed = now;
         }
-        self.cache.save().await;
         Ok(outcome)
     }
 
@@ -156,23 +168,23 @@ impl Catalogue {
     }
 
     /// Reads what is not known of these, and forgets all others. Returns how many were read.
-    async fn read(&mut self, listed: &[Listed]) -> Result<usize, store::Error> {
-        self.cache.keep_only(listed.iter().map(|one| &one.manifest));
-        let unknown = listed.iter().take(self.listed).filter(|one| self.cache.entry(&one.manifest).is_none());
+    async fn read(&self, cache: &mut Cache, listed: &[Listed]) -> Result<usize, store::Error> {
+        cache.keep_only(listed.iter().map(|one| &one.manifest));
+        let unknown = listed.iter().take(self.listed).filter(|one| cache.entry(&one.manifest).is_none());
         let unknown: Vec<Listed> = unknown.cloned().collect();
         let entries = stream::iter(unknown).map(|one| entry(self.store.clone(), one));
         let entries: Vec<_> = entries.buffer_unordered(READ_AT_ONCE).try_collect().await?;
         let read = entries.len();
         for (one, entry) in entries {
             if let Some(entry) = entry {
-                self.cache.add(&one.manifest, entry);
+                cache.add(&one.manifest, entry);
             }
         }
         Ok(read)
     }
 
     /// Writes the page if the bucket has another one. A bucket without recordings is not given one.
-    async fn write(&mut self, page: Bytes, is_empty: bool) -> Result<bool, Error> {
+    async fn write(&self, cache: &mut Cache, page: Bytes, is_empty: bool) -> Result<bool, Error> {
         let there = match self.store.head(CATALOGUE).await {
             Ok(head) => Some(head),
             Err(err) if err.is_not_found() => None,
@@ -181,7 +193,7 @@ impl Catalogue {
         let known = Page::of(&page, there.as_ref());
         match &there {
             None if is_empty => return Ok(false),
-            Some(_) if self.cache.page.as_ref() == Some(&known) => return Ok(false),
+            Some(_) if cache.page.as_ref() == Some(&known) => return Ok(false),
             Some(head) if !self.replace_foreign => {
                 let end = head.size_bytes.min(listing::MARK_WITHIN);
                 let beginning = if end == 0 { Bytes::new() } else { self.store.get_range(CATALOGUE, 0..end).await? };
@@ -194,12 +206,12 @@ impl Catalogue {
         if there.as_ref().is_some_and(|head| head.size_bytes == page.len() as u64)
             && self.store.get(CATALOGUE).await? == page
         {
-            self.cache.page = Some(known);
+            cache.page = Some(known);
             return Ok(false);
         }
         self.store.put_bytes(CATALOGUE, page.clone(), Attributes::from(&Object::Index)).await?;
         let head = self.store.head(CATALOGUE).await?;
-        self.cache.page = Some(Page::of(&page, Some(&head)));
+        cache.page = Some(Page::of(&page, Some(&head)));
         Ok(true)
     }
 }

@@ -78,6 +78,17 @@ async fn newest_come_first_and_are_read_once() {
     assert!(bucket.page().await.contains("\"Bo\""));
 }
 
+/// The spool's disk may be full.
+#[tokio::test]
+async fn what_cannot_be_kept_in_a_file_is_read_once_all_the_same() {
+    let bucket = Bucket::new();
+    bucket.record("2026/11/20/a", "Ada").await;
+    let nowhere = bucket.dir.path().join("missing/cache");
+    let mut catalogue = Catalogue::new(bucket.store.clone(), &Template::default(), Some(nowhere));
+    assert_eq!(catalogue.rebuild().await.unwrap(), Outcome { recordings: 1, read: 1, written: true });
+    assert_eq!(catalogue.rebuild().await.unwrap(), Outcome { recordings: 1, read: 0, written: false });
+}
+
 #[tokio::test]
 async fn who_withdrew_is_not_named_any_more() {
     let bucket = Bucket::new();
