@@ -134,6 +134,11 @@ impl RecordingId {
         self.0.split_once('.').and_then(|(_, ordinal)| ordinal.parse().ok()).unwrap_or(1)
     }
 
+    /// The first recording of the same stream.
+    pub fn first(&self) -> Self {
+        Self(self.0.split_once('.').map_or(self.0.as_str(), |(stem, _)| stem).to_owned())
+    }
+
     /// The recording of the same stream before this one.
     pub fn previous(&self) -> Option<Self> {
         let (stem, _) = self.0.split_once('.')?;

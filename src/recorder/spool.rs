@@ -10,7 +10,7 @@
 //! | `uploaded.ndjson` | what is in the bucket already |
 //! | `links.json` | which recordings of the same meeting come before and after it, and what came of starting its stream again |
 //! | `withdrawn` | consent was withdrawn (by an event, or by `signaling`), or an `operator` deleted it: all of it is to be deleted, here and in the bucket, whatever else is there |
-//! | `done.json` | the recording is over and everything else is gone; beside `withdrawn`: where it is in the bucket, until it is deleted there. Kept for [`REMEMBER`], so that an event that comes late does not start it again |
+//! | `done.json` | the recording is over and everything else is gone; beside `withdrawn`: where it is in the bucket, until it is deleted there. Kept until all of the stream is over for [`REMEMBER`], so that an event that comes late does not start it again, and consent that is withdrawn late finds it |
 //!
 //! Files appear by rename after fsync, so each is whole or absent.
 
@@ -20,6 +20,7 @@ use super::folder::{Done, Folder};
 use crate::clock;
 use crate::disk::{self, sync_dir};
 use crate::ids::RecordingId;
+use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -141,15 +142,20 @@ impl Spool {
         Ok(left)
     }
 
-    /// Removes what is over for longer than [`REMEMBER`].
+    /// Removes the streams that are over for longer than [`REMEMBER`]: as long as one may go on, all that was recorded of it may
+    /// have to be deleted.
     ///
     /// # Errors
     /// When the spool cannot be listed, or something cannot be removed.
     pub fn forget(&self) -> Result<(), Error> {
         let is_old = |done: Done| clock::unix_ms().saturating_sub(done.at_ms) > REMEMBER.as_millis() as i64;
+        let mut streams: HashMap<RecordingId, Vec<Folder>> = HashMap::new();
         for folder in self.folders()? {
-            if folder.done().is_some_and(is_old) && !folder.is_withdrawn() {
-                folder.remove()?;
+            streams.entry(folder.id().first()).or_default().push(folder);
+        }
+        for recordings in streams.into_values() {
+            if recordings.iter().all(|folder| folder.done().is_some_and(is_old) && !folder.is_withdrawn()) {
+                recordings.iter().try_for_each(Folder::remove)?;
             }
         }
         Ok(())
@@ -223,9 +229,13 @@ mod tests {
         folder("old").finish(&done(0)).unwrap();
         folder("revoked").finish(&done(0)).unwrap();
         folder("revoked").withdraw(Deletion::Consent(StopSource::Event)).unwrap();
-        folder("running").keep_start_event(b"{}").unwrap();
+        folder("running").finish(&done(0)).unwrap();
+        folder("running.2").keep_start_event(b"{}").unwrap();
+        folder("over").finish(&done(0)).unwrap();
+        folder("over.2").finish(&done(0)).unwrap();
         spool.forget().unwrap();
-        let there = |name: &str| tmp.path().join(name).exists();
-        assert_eq!(["recent", "old", "revoked", "running"].map(there), [true, false, true, true]);
+        let there = |names: &[&str]| names.iter().all(|name| tmp.path().join(name).exists());
+        assert!(there(&["recent", "revoked", "running", "running.2"]));
+        assert!(!there(&["old"]) && !there(&["over"]) && !there(&["over.2"]));
     }
 }
