@@ -3,7 +3,7 @@
 mod common;
 
 use common::http::{now_s, signed};
-use common::{Home, Recorder, meeting, play_one, until};
+use common::{Home, Recorder, begin, meeting, play_one, until};
 use rtms_recorder::journal::{Disk, Note};
 use rtms_recorder::output::Manifest;
 use serde_json::json;
@@ -155,6 +155,23 @@ async fn withdrawn_after_it_was_published_and_again_after_a_restart() {
 }
 
 /// The word is durable when it is answered: a kill right after it changes nothing.
+/// Where it is in the bucket is told by its plan then.
+#[tokio::test(flavor = "multi_thread")]
+async fn withdrawn_after_it_was_published_but_could_not_be_noted_as_over() {
+    let home = Home::new();
+    let recorder = home.start().await;
+    let playing = begin(meeting(&recorder.webhook, 6));
+    recorder.wait_for("recording started").await;
+    let in_the_way = home.spooled().join("done.json");
+    std::fs::create_dir(&in_the_way).expect("a directory");
+    let sent = playing.await.expect("no panic").expect("a meeting").meetings.remove(0);
+    recorder.wait_for("published, but the spool could not be tidied").await;
+    std::fs::remove_dir(&in_the_way).expect("it is there");
+    revoke(&recorder, &sent.stream_id, sent.end_ms + 1000).await;
+    recorder.wait_for("deleted, as consent was withdrawn").await;
+    nothing_is_left(&home, &sent.stream_id).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn withdrawn_while_the_bucket_is_away_and_killed_before_it_is_back() {
     let address = common::ports::free();

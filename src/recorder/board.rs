@@ -3,10 +3,10 @@
 //! A recording has an [`Entry`] from its first event until it is published or deleted, and a line among the finished ones
 //! for as long as the spool remembers it.
 
-use super::stream::Published;
+use super::folder::Published;
 use crate::capture::{Connection, ReceivedMedia, Vitals};
 use crate::clock;
-use crate::ids::{RecordingId, StreamId};
+use crate::ids::{Product, RecordingId, StreamId};
 use crate::journal::read::Chunk;
 use crate::journal::{Journal, Progress};
 use crate::output::{Folder, Manifest};
@@ -199,13 +199,19 @@ impl std::fmt::Debug for Now {
     }
 }
 
-#[derive(Clone, Debug)]
+/// A recording that is over. There are many of them, so only what is shown is kept in memory.
+#[derive(Debug)]
 struct Finished {
-    published: Published,
+    stream_id: StreamId,
+    product: Product,
+    meeting_id: Option<String>,
+    session_key: Option<String>,
+    started_ms: i64,
+    folder: Folder,
     over_ms: i64,
     duration_ms: Option<u64>,
     complete: Option<bool>,
-    deleting: bool,
+    state: Stage,
 }
 
 impl Board {
@@ -233,13 +239,19 @@ impl Board {
     }
 
     /// It is over.
-    pub(super) fn published(&self, id: &RecordingId, published: Published, at_ms: i64, whole: Option<&Manifest>) {
+    pub(super) fn published(&self, id: &RecordingId, published: &Published, at_ms: i64, whole: Option<&Manifest>) {
+        let Published { folder, manifest } = published;
         let finished = Finished {
-            published,
+            stream_id: manifest.stream_id.clone(),
+            product: manifest.product,
+            meeting_id: manifest.ids.meeting_id.clone(),
+            session_key: manifest.ids.session_key.clone(),
+            started_ms: manifest.started_at.0,
+            folder: folder.clone(),
             over_ms: at_ms,
             duration_ms: whole.map(|manifest| manifest.duration_ms),
             complete: whole.map(|manifest| manifest.complete),
-            deleting: false,
+            state: if manifest.deleted.is_some() { Stage::Deleted } else { Stage::Published },
         };
         self.finished.lock().insert(id.clone(), finished);
         let mut entries = self.entries.lock();
@@ -249,20 +261,19 @@ impl Board {
     }
 
     /// It is deleted.
-    pub(super) fn deleted(&self, id: &RecordingId, published: Published) {
+    pub(super) fn deleted(&self, id: &RecordingId, published: &Published) {
         self.published(id, published, clock::unix_ms(), None);
     }
 
     /// It was published and is being deleted.
     pub(super) fn deleting(&self, id: &RecordingId) {
-        self.finished.lock().entry(id.clone()).and_modify(|finished| finished.deleting = true);
+        self.finished.lock().entry(id.clone()).and_modify(|finished| finished.state = Stage::Deleting);
     }
 
     /// Where it was published.
     pub(super) fn folder(&self, id: &RecordingId) -> Option<Folder> {
         let finished = self.finished.lock();
-        let there = finished.get(id).filter(|of| of.published.manifest.deleted.is_none() && !of.deleting);
-        there.map(|of| of.published.folder.clone())
+        finished.get(id).filter(|finished| finished.state == Stage::Published).map(|finished| finished.folder.clone())
     }
 
     /// It could not be recorded after all.
@@ -281,7 +292,7 @@ impl Board {
 
     pub(super) fn stream_of(&self, id: &RecordingId) -> Option<StreamId> {
         let entered = self.entry(id).map(|entry| entry.started.stream.stream_id.clone());
-        entered.or_else(|| self.finished.lock().get(id).map(|of| of.published.manifest.stream_id.clone()))
+        entered.or_else(|| self.finished.lock().get(id).map(|finished| finished.stream_id.clone()))
     }
 
     /// One of them. As long as it is worked on, that counts.
@@ -314,19 +325,14 @@ impl Board {
 }
 
 fn over((id, finished): (&RecordingId, &Finished)) -> Status {
-    let manifest = &finished.published.manifest;
     Status {
         id: id.clone(),
-        stream_id: manifest.stream_id.clone(),
-        product: manifest.product.as_str(),
-        meeting_id: manifest.ids.meeting_id.clone(),
-        session_key: manifest.ids.session_key.clone(),
-        started_ms: manifest.started_at.0,
-        state: match manifest.deleted {
-            Some(_) => Stage::Deleted,
-            None if finished.deleting => Stage::Deleting,
-            None => Stage::Published,
-        },
+        stream_id: finished.stream_id.clone(),
+        product: finished.product.as_str(),
+        meeting_id: finished.meeting_id.clone(),
+        session_key: finished.session_key.clone(),
+        started_ms: finished.started_ms,
+        state: finished.state,
         server: None,
         region: None,
         round_trip_ms: None,
@@ -336,7 +342,7 @@ fn over((id, finished): (&RecordingId, &Finished)) -> Status {
         rendering: None,
         upload: None,
         trouble: None,
-        folder: Some(finished.published.folder.as_str().to_owned()),
+        folder: Some(finished.folder.as_str().to_owned()),
         over_ms: Some(finished.over_ms),
         duration_ms: finished.duration_ms,
         complete: finished.complete,

@@ -1,7 +1,7 @@
 //! What an operator sees of the recorder and tells it: the state of all, and to stop, delete or retry one.
 
 use super::blocking::blocking;
-use super::board::{Entry, Stage, Status};
+use super::board::{Stage, Status};
 use super::folder::{Deletion, Folder};
 use super::spool::Left;
 use super::stream::{Known, State, Stream};
@@ -222,7 +222,8 @@ impl Recorder {
     pub async fn retry(&self, id: &RecordingId) -> Result<(), Refused> {
         const WANTED: &str = "only what failed can be tried again";
         let entry = self.shared.board.entry(id).ok_or_else(|| self.not_at_work(id, WANTED))?;
-        if self.go_on_with(&entry, id) {
+        if entry.go_on() {
+            self.pick_up_again(self.shared.spool.folder(id.clone()));
             return Ok(());
         }
         match entry.stage() {
@@ -244,16 +245,10 @@ impl Recorder {
         }
     }
 
-    /// Picks a recording up that had been given up; whether it had been.
-    fn go_on_with(&self, entry: &Entry, id: &RecordingId) -> bool {
-        let failed = entry.go_on();
-        if failed {
-            let folder = self.shared.spool.folder(id.clone());
-            let recorder = self.clone();
-            // A task of its own: whoever asked may go away.
-            tokio::spawn(async move { recorder.pick_up(Left::Unfinished(folder), Unfinished::Join).await });
-        }
-        failed
+    /// Goes on with a recording from what it has in the spool, in a task of its own: whoever asked may go away.
+    fn pick_up_again(&self, folder: Folder) {
+        let recorder = self.clone();
+        tokio::spawn(async move { recorder.pick_up(Left::Unfinished(folder), Unfinished::Join).await });
     }
 
     /// Why nothing can be done about a recording that is not worked on.
@@ -300,19 +295,23 @@ impl Recorder {
         let ordinal = known.ordinal;
         let id = RecordingId::new(stream_id, ordinal);
         let folder = self.shared.spool.folder(id.clone());
-        let mark: Folder = folder.clone();
-        blocking(move || mark.withdraw(why)).await?;
+        let marked = folder.clone();
+        let was = blocking(move || marked.withdraw(why).map(|()| marked.done())).await?;
         match std::mem::replace(&mut known.state, State::Withdrawn) {
             State::Unfinished(withdrawn) => {
                 withdrawn.cancel();
                 // Nobody listens to that for one that had been given up.
-                if let Some(entry) = self.shared.board.entry(&id) {
-                    self.go_on_with(&entry, &id);
+                if self.shared.board.entry(&id).is_some_and(|entry| entry.go_on()) {
+                    self.pick_up_again(folder);
                 }
             }
-            State::Published(published) => {
+            State::Published => {
                 self.shared.board.deleting(&id);
-                withdraw::published(Arc::clone(&self.shared), folder, published, known.since_ts);
+                match was.and_then(|done| done.published) {
+                    Some(was) => withdraw::published(Arc::clone(&self.shared), folder, was, known.since_ts),
+                    // That it is over could not be noted.
+                    None => self.pick_up_again(folder),
+                }
             }
             State::Withdrawn => {}
         }

@@ -2,12 +2,11 @@
 //!
 //! See [`super::spool`] for the names of its files.
 
-use super::Published;
 use super::files::{Error, clear, failed, read_json, remove_dir, remove_file, write};
 use super::restart::Links;
 use crate::clock;
 use crate::ids::{RecordingId, StreamId};
-use crate::output::StopSource;
+use crate::output::{self, Manifest, StopSource};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -21,6 +20,15 @@ const OPERATOR: &[u8] = b"operator\n";
 const SIGNALING: &[u8] = b"signaling\n";
 const LINKS: &str = "links.json";
 const APP: &str = "app.json";
+
+/// Where a recording that is over was published, and the least that a manifest says of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Published {
+    /// Its folder in the bucket.
+    pub folder: output::Folder,
+    /// Who and when, without what was recorded: what stays if it is deleted.
+    pub manifest: Box<Manifest>,
+}
 
 /// What is kept of a recording that is over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

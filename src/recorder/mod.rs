@@ -27,7 +27,6 @@ mod withdraw;
 
 pub use board::{Rendering, Stage, Status, Trouble, Upload};
 pub use control::{Machine, Refused};
-pub use stream::Published;
 
 use crate::clock;
 use crate::config::{Apps, CloudPolicy, Config, RestConfig, Shutdown};
@@ -274,8 +273,8 @@ impl Recorder {
                 let mut stream = stream.lock().await;
                 stream.ordinal = stream.ordinal.max(done.ordinal);
                 stream.until_ts = stream.until_ts.max(done.until_ts);
-                let Some(published) = done.published.clone() else { return };
-                self.shared.board.published(folder.id(), published.clone(), done.at_ms, None);
+                let Some(published) = done.published else { return };
+                self.shared.board.published(folder.id(), &published, done.at_ms, None);
                 let state = if folder.is_withdrawn() {
                     self.shared.board.deleting(folder.id());
                     withdraw::published(Arc::clone(&self.shared), folder, published, done.until_ts);
@@ -283,7 +282,7 @@ impl Recorder {
                 } else if published.manifest.deleted.is_some() {
                     State::Withdrawn
                 } else {
-                    State::Published(published)
+                    State::Published
                 };
                 stream.recordings.push(Known { ordinal: done.ordinal, since_ts: done.until_ts, state });
             }

@@ -5,10 +5,10 @@
 use super::blocking::blocking;
 use super::board::{Entry, Stage};
 use super::files::write_durably;
-use super::folder::{Deletion, Done, Folder};
+use super::folder::{Deletion, Done, Folder, Published};
 use super::left::{JournalState, read_plan, state_of};
 use super::stream::{Live, State};
-use super::{Published, Shared, Unfinished, withdraw};
+use super::{Shared, Unfinished, withdraw};
 use crate::capture;
 use crate::clock;
 use crate::events::Delivery;
@@ -323,7 +323,7 @@ impl Recording {
         let planned = read_plan(&self.folder).map(|plan| plan.folder);
         let noted = || Some(self.folder.done()?.published?.folder);
         let folder = planned.or_else(noted).unwrap_or(folder);
-        let published = Published { folder, manifest: Arc::new(manifest) };
+        let published = Published { folder, manifest: Box::new(manifest) };
         withdraw::run(&self.shared, &self.folder, published, self.announced_ts()).await;
     }
 
@@ -413,14 +413,14 @@ impl Recording {
             }
         };
         let (_, manifest) = self.bare();
-        let over = Published { folder: plan.folder, manifest: Arc::new(manifest) };
+        let over = Published { folder: plan.folder, manifest: Box::new(manifest) };
         let done = Done::of(self.folder.id(), over.clone(), self.announced_ts());
         for gap in &published.manifest.gaps {
             metrics().gap(gap.cause.as_str(), gap.end.0 - gap.start.0);
         }
-        let finished = self.shared.over(&self.folder, done, State::Published(over.clone()), Folder::finish).await;
+        let finished = self.shared.over(&self.folder, done, State::Published, Folder::finish).await;
         let place = self.shared.uploader.store().locate(over.folder.as_str());
-        self.shared.board.published(self.folder.id(), over, clock::unix_ms(), Some(&published.manifest));
+        self.shared.board.published(self.folder.id(), &over, clock::unix_ms(), Some(&published.manifest));
         match finished {
             Ok(()) => tracing::info!(
                 folder = place,

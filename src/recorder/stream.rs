@@ -5,10 +5,8 @@ use crate::capture::Command;
 use crate::events::{Delivery, NotTaken, TOO_LATE};
 use crate::ids::MeetingId;
 use crate::journal::{EVENT, Journal};
-use crate::output::{Folder, Manifest};
 use crate::protocol::event::Started;
 use crate::protocol::server_urls::ServerUrl;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +22,7 @@ pub(super) struct Stream {
     pub(super) ordinal: u32,
     /// Start events up to this time (Zoom's, Unix ms) have had their effect.
     pub(super) until_ts: i64,
-    live: Option<Live>,
+    live: Option<Box<Live>>,
     /// Its recordings that can still be deleted.
     pub(super) recordings: Vec<Known>,
 }
@@ -83,19 +81,10 @@ pub(super) struct Known {
 pub(super) enum State {
     /// Captured, rendered or uploaded; the token tells it that consent was withdrawn.
     Unfinished(CancellationToken),
-    /// In the bucket.
-    Published(Published),
+    /// In the bucket, as its `done.json` says, or its plan if that could not be written.
+    Published,
     /// Deleted, or on the way there.
     Withdrawn,
-}
-
-/// Where a recording that is over was published, and the least that a manifest says of it.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Published {
-    /// Its folder in the bucket.
-    pub folder: Folder,
-    /// Who and when, without what was recorded: what stays if it is deleted.
-    pub manifest: Arc<Manifest>,
 }
 
 impl Default for Stream {
@@ -119,7 +108,7 @@ impl Stream {
 
     /// The capture that runs, if one does.
     pub(super) fn live(&mut self) -> Option<&mut Live> {
-        self.live.as_mut().filter(|live| !live.commands.is_closed())
+        self.live.as_deref_mut().filter(|live| !live.commands.is_closed())
     }
 
     /// A recording is begun or picked up; `withdrawn` tells it that consent was withdrawn.
@@ -129,6 +118,8 @@ impl Stream {
         self.recordings.retain(|known| known.ordinal != ordinal);
         self.ordinal = self.ordinal.max(ordinal);
         self.until_ts = self.until_ts.max(since_ts);
+        // Most streams have one, and many streams are remembered.
+        self.recordings.reserve_exact(1);
         self.recordings.push(Known { ordinal, since_ts, state: State::Unfinished(withdrawn) });
     }
 
@@ -139,7 +130,7 @@ impl Stream {
     }
 
     pub(super) fn go_live(&mut self, live: Live) {
-        self.live = Some(live);
+        self.live = Some(Box::new(live));
     }
 
     /// A recording is over: published or deleted. What is deleted stays so.

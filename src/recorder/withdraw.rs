@@ -1,15 +1,15 @@
 //! Consent withdrawn, or told to delete: everything of a recording goes, in the spool and in the bucket.
 
+use super::Shared;
 use super::blocking::blocking;
 use super::files::Error;
-use super::folder::{Deletion, Done, Folder};
+use super::folder::{Deletion, Done, Folder, Published};
 use super::stream::State;
-use super::{Published, Shared};
 use crate::advice::stop_reason;
 use crate::clock;
 use crate::errors::with_sources;
 use crate::media::Timestamp;
-use crate::output::{Manifest, StopReason};
+use crate::output::StopReason;
 use crate::store::uploader;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,21 +59,21 @@ async fn attempt(shared: &Shared, spool: &Folder, was: Published, until_ts: i64)
         );
     }
     let because = if why == Deletion::Operator { AS_TOLD } else { BECAUSE };
-    let mut manifest = Manifest::clone(&was.manifest).into_deleted(Timestamp(clock::unix_ms()), because);
+    let mut manifest = was.manifest.into_deleted(Timestamp(clock::unix_ms()), because);
     if let Deletion::Consent(source) = why {
         manifest.stop_reason = Some(StopReason::new(Some(stop_reason::REVOKED), source));
     }
     let entry = shared.board.entry(spool.id());
     let on_progress = |progress: uploader::Progress<'_>| entry.iter().for_each(|entry| entry.uploading(&progress));
     shared.uploader.withdraw(&was.folder, &manifest, &on_progress, &shared.cancel).await?;
-    let over = Published { folder: was.folder, manifest: Arc::new(manifest) };
+    let over = Published { folder: was.folder, manifest: Box::new(manifest) };
     let done = Done::of(spool.id(), over.clone(), until_ts);
     shared.over(spool, done, State::Withdrawn, Folder::finish_deletion).await?;
     match why {
         Deletion::Consent(_) => tracing::info!(folder = over.folder.as_str(), "deleted, as consent was withdrawn"),
         Deletion::Operator => tracing::info!(folder = over.folder.as_str(), "deleted, as told"),
     }
-    shared.board.deleted(spool.id(), over);
+    shared.board.deleted(spool.id(), &over);
     Ok(())
 }
 
