@@ -138,7 +138,8 @@ impl Catalogue {
         if self.template != Template::default() {
             return self.newest_of_all().await;
         }
-        let mut walk = Walk::new(&self.store, &self.template, vec![String::new()], Order::NewestFirst);
+        let walk = Walk::new(&self.store, &self.template, vec![String::new()], Order::NewestFirst);
+        let mut walk = walk.only(&Object::Manifest);
         let mut listed = Vec::new();
         while let Some(found) = walk.next().await? {
             let name = format!("{}/{}", found.folder, Object::Manifest.name());
@@ -158,7 +159,7 @@ impl Catalogue {
     /// The same where a folder's path says nothing of its time: by when the manifest was written.
     async fn newest_of_all(&self) -> Result<Vec<Listed>, store::Error> {
         let name = format!("/{}", Object::Manifest.name());
-        let mut manifests = self.store.list_where(|key| key.ends_with(&name)).await?;
+        let mut manifests = self.store.list_where("", |key| key.ends_with(&name)).await?;
         manifests.sort_by(|a, b| (b.modified_ms, &b.key).cmp(&(a.modified_ms, &a.key)));
         let listed = manifests.into_iter().filter_map(|manifest| {
             let folder = Folder::try_from(manifest.key.strip_suffix(&name)?.to_owned()).ok()?;

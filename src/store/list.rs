@@ -47,25 +47,23 @@ impl Store {
     /// # Errors
     /// [`Error::Key`], [`Error::Remote`].
     pub async fn list(&self, folder: &str) -> Result<Vec<Head>, Error> {
-        let prefix = prefix(folder)?;
-        let objects = self.0.objects.list(prefix.as_ref()).map_ok(Head::from);
-        let mut objects: Vec<Head> = objects.try_collect().await.map_err(|e| self.remote("listing", folder, &e))?;
-        objects.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(objects)
+        self.list_where(folder, |_| true).await
     }
 
-    /// Of all objects there are, those whose keys are `wanted`, in no order. The others are not kept in memory.
+    /// As [`Store::list`], of those whose keys are `wanted`. The others are not kept in memory.
     ///
     /// # Errors
-    /// [`Error::Remote`].
-    pub async fn list_where(&self, wanted: impl Fn(&str) -> bool + Send) -> Result<Vec<Head>, Error> {
-        let mut objects = self.0.objects.list(None);
+    /// As [`Store::list`].
+    pub async fn list_where(&self, folder: &str, wanted: impl Fn(&str) -> bool + Send) -> Result<Vec<Head>, Error> {
+        let prefix = prefix(folder)?;
+        let mut objects = self.0.objects.list(prefix.as_ref());
         let mut found = Vec::new();
-        while let Some(object) = objects.try_next().await.map_err(|e| self.remote("listing", "", &e))? {
+        while let Some(object) = objects.try_next().await.map_err(|e| self.remote("listing", folder, &e))? {
             if wanted(object.location.as_ref()) {
                 found.push(Head::from(object));
             }
         }
+        found.sort_by(|a: &Head, b| a.key.cmp(&b.key));
         Ok(found)
     }
 }

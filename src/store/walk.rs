@@ -4,7 +4,7 @@
 //! paths that the template can make are gone into: whatever else is in the bucket costs nothing.
 
 use super::{Error, Head, Store};
-use crate::output::Template;
+use crate::output::{Object, Template};
 use std::collections::VecDeque;
 
 /// A folder with objects.
@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 pub struct Found {
     /// Relative to the storage URL, without a slash at the end.
     pub folder: String,
-    /// Everything in it, sorted by key. Empty if it was asked for and there is nothing.
+    /// Everything in it, or what is looked for, sorted by key. Empty if it was asked for and there is nothing.
     pub objects: Vec<Head>,
 }
 
@@ -30,6 +30,8 @@ pub struct Walk<'a> {
     store: &'a Store,
     template: &'a Template,
     order: Order,
+    /// How the keys end that are looked for.
+    ending: String,
     asked: VecDeque<String>,
     /// What was asked for and has shown nothing yet.
     barren: Option<String>,
@@ -43,7 +45,13 @@ impl<'a> Walk<'a> {
     /// store.
     pub fn new(store: &'a Store, template: &'a Template, folders: Vec<String>, order: Order) -> Self {
         let (asked, to_list, found) = (folders.into(), Vec::new(), VecDeque::new());
-        Self { store, template, order, asked, barren: None, to_list, found }
+        Self { store, template, order, ending: String::new(), asked, barren: None, to_list, found }
+    }
+
+    /// Looks for this object alone: others take no memory.
+    #[must_use]
+    pub fn only(self, object: &Object) -> Self {
+        Self { ending: format!("/{}", object.name()), ..self }
     }
 
     /// The next folder.
@@ -81,7 +89,7 @@ impl<'a> Walk<'a> {
             }
             return Ok(());
         }
-        for head in self.store.list(folder).await? {
+        for head in self.store.list_where(folder, |key| key.ends_with(&self.ending)).await? {
             // What lies beside the folders belongs to no recording.
             let Some(folder) = folder_of(&head.key, template.depth()) else { continue };
             match self.found.back_mut() {
