@@ -20,8 +20,8 @@ pub(crate) fn measure(options: &Options) -> Vec<Row> {
         meetings.start(recorder.webhook()).finish();
         published += count;
         recorder.await_published(published);
-        // Timers of the last connections; then what is not used goes back to the system.
-        std::thread::sleep(Duration::from_secs(5));
+        // Idle threads end; then what is not used goes back to the system.
+        std::thread::sleep(Duration::from_secs(15));
         let sample = Sample { at_s: begun.elapsed().as_secs_f64(), ..Sample::of(recorder.pid()) };
         say(&format!(
             "soak: {:.0} s, {published} recordings, {:.1} MiB ({:.1} MiB with its executable), {} files, {} children",

@@ -1,6 +1,7 @@
 //! Keeps the page up to date while a recorder runs: at its start, after each publication and deletion, and at its end.
 
 use super::{Catalogue, Error};
+use crate::memory;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -47,6 +48,13 @@ async fn wait(commits: &mut watch::Receiver<u64>, began: Instant, retry: Option<
 
 /// Whether it worked.
 async fn update(catalogue: &mut Catalogue, failures: u32) -> bool {
+    let done = rebuild(catalogue, failures).await;
+    // The larger the bucket, the more memory that took.
+    tokio::task::spawn_blocking(memory::give_back).await.ok();
+    done
+}
+
+async fn rebuild(catalogue: &mut Catalogue, failures: u32) -> bool {
     match catalogue.rebuild().await {
         Ok(outcome) => {
             tracing::debug!(?outcome, "listed the recordings");

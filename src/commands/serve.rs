@@ -118,9 +118,9 @@ async fn bind_admin(address: SocketAddr) -> anyhow::Result<TcpListener> {
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// How often memory that is not used goes back to the system while there is work; and how long after it is done, so that
-/// what did it is gone.
+/// what did it is gone: idle threads end after 10 s.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(60);
-const LETTING_GO: Duration = Duration::from_secs(3);
+const LETTING_GO: Duration = Duration::from_secs(12);
 
 async fn give_memory_back(recorder: Recorder) {
     loop {

@@ -3,10 +3,11 @@
 //! A recording has an [`Entry`] from its first event until it is published or deleted, and a line among the finished ones
 //! for as long as the spool remembers it.
 
+use super::finished::Finished;
 use super::folder::Published;
 use crate::capture::{Connection, ReceivedMedia, Vitals};
 use crate::clock;
-use crate::ids::{Product, RecordingId, StreamId};
+use crate::ids::{RecordingId, StreamId};
 use crate::journal::read::Chunk;
 use crate::journal::{Journal, Progress};
 use crate::output::{Folder, Manifest};
@@ -162,7 +163,7 @@ pub struct Trouble {
 #[derive(Debug, Default)]
 pub(super) struct Board {
     entries: Mutex<HashMap<RecordingId, Arc<Entry>>>,
-    finished: Mutex<HashMap<RecordingId, Finished>>,
+    finished: Mutex<Finished>,
     /// Rings when nothing is left to be worked on.
     pub(super) at_rest: Notify,
 }
@@ -199,21 +200,6 @@ impl std::fmt::Debug for Now {
     }
 }
 
-/// A recording that is over. There are many of them, so only what is shown is kept in memory.
-#[derive(Debug)]
-struct Finished {
-    stream_id: StreamId,
-    product: Product,
-    meeting_id: Option<String>,
-    session_key: Option<String>,
-    started_ms: i64,
-    folder: Folder,
-    over_ms: i64,
-    duration_ms: Option<u64>,
-    complete: Option<bool>,
-    state: Stage,
-}
-
 impl Board {
     /// A recording is begun or picked up; `drain` ends all captures.
     pub(super) fn enter(
@@ -240,20 +226,7 @@ impl Board {
 
     /// It is over.
     pub(super) fn published(&self, id: &RecordingId, published: &Published, at_ms: i64, whole: Option<&Manifest>) {
-        let Published { folder, manifest } = published;
-        let finished = Finished {
-            stream_id: manifest.stream_id.clone(),
-            product: manifest.product,
-            meeting_id: manifest.ids.meeting_id.clone(),
-            session_key: manifest.ids.session_key.clone(),
-            started_ms: manifest.started_at.0,
-            folder: folder.clone(),
-            over_ms: at_ms,
-            duration_ms: whole.map(|manifest| manifest.duration_ms),
-            complete: whole.map(|manifest| manifest.complete),
-            state: if manifest.deleted.is_some() { Stage::Deleted } else { Stage::Published },
-        };
-        self.finished.lock().insert(id.clone(), finished);
+        self.finished.lock().put(id, published, at_ms, whole);
         let mut entries = self.entries.lock();
         if entries.remove(id).is_some() && entries.is_empty() {
             self.at_rest.notify_one();
@@ -267,13 +240,12 @@ impl Board {
 
     /// It was published and is being deleted.
     pub(super) fn deleting(&self, id: &RecordingId) {
-        self.finished.lock().entry(id.clone()).and_modify(|finished| finished.state = Stage::Deleting);
+        self.finished.lock().deleting(id);
     }
 
     /// Where it was published.
     pub(super) fn folder(&self, id: &RecordingId) -> Option<Folder> {
-        let finished = self.finished.lock();
-        finished.get(id).filter(|finished| finished.state == Stage::Published).map(|finished| finished.folder.clone())
+        self.finished.lock().folder(id)
     }
 
     /// It could not be recorded after all.
@@ -283,7 +255,7 @@ impl Board {
 
     /// Forgets what was over before.
     pub(super) fn forget_before(&self, ms: i64) {
-        self.finished.lock().retain(|_, finished| finished.over_ms >= ms);
+        self.finished.lock().forget_before(ms);
     }
 
     pub(super) fn entry(&self, id: &RecordingId) -> Option<Arc<Entry>> {
@@ -292,13 +264,13 @@ impl Board {
 
     pub(super) fn stream_of(&self, id: &RecordingId) -> Option<StreamId> {
         let entered = self.entry(id).map(|entry| entry.started.stream.stream_id.clone());
-        entered.or_else(|| self.finished.lock().get(id).map(|finished| finished.stream_id.clone()))
+        entered.or_else(|| self.finished.lock().stream_of(id))
     }
 
     /// One of them. As long as it is worked on, that counts.
     pub(super) fn status(&self, id: &RecordingId) -> Option<Status> {
         let entry = self.entry(id);
-        entry.map(|entry| entry.status()).or_else(|| self.finished.lock().get_key_value(id).map(over))
+        entry.map(|entry| entry.status()).or_else(|| self.finished.lock().status(id))
     }
 
     /// All of it: what is worked on, then what is over, each with the newest first.
@@ -307,9 +279,8 @@ impl Board {
         let mut all: Vec<Status> = entries.iter().map(|entry| entry.status()).collect();
         all.sort_by(|a, b| (b.started_ms, &b.id).cmp(&(a.started_ms, &a.id)));
         let at_work: HashSet<RecordingId> = all.iter().map(|status| status.id.clone()).collect();
-        let finished = self.finished.lock();
-        let mut over: Vec<Status> = finished.iter().filter(|(id, _)| !at_work.contains(*id)).map(over).collect();
-        drop(finished);
+        let mut over: Vec<Status> = self.finished.lock().statuses().collect();
+        over.retain(|status| !at_work.contains(&status.id));
         over.sort_by(|a, b| (b.over_ms, &b.id).cmp(&(a.over_ms, &a.id)));
         all.append(&mut over);
         all
@@ -321,31 +292,6 @@ impl Board {
         let entries = self.entries.lock();
         let backlogs = entries.values().filter_map(|entry| Some(entry.now.lock().journal.as_ref()?.backlog(now_ms)));
         backlogs.max().unwrap_or_default()
-    }
-}
-
-fn over((id, finished): (&RecordingId, &Finished)) -> Status {
-    Status {
-        id: id.clone(),
-        stream_id: finished.stream_id.clone(),
-        product: finished.product.as_str(),
-        meeting_id: finished.meeting_id.clone(),
-        session_key: finished.session_key.clone(),
-        started_ms: finished.started_ms,
-        state: finished.state,
-        server: None,
-        region: None,
-        round_trip_ms: None,
-        people: Vec::new(),
-        connections: Vec::new(),
-        received: Vec::new(),
-        rendering: None,
-        upload: None,
-        trouble: None,
-        folder: Some(finished.folder.as_str().to_owned()),
-        over_ms: Some(finished.over_ms),
-        duration_ms: finished.duration_ms,
-        complete: finished.complete,
     }
 }
 

@@ -17,6 +17,7 @@ mod board;
 mod cloud;
 mod control;
 mod files;
+mod finished;
 mod folder;
 mod left;
 mod recording;
