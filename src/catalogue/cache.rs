@@ -64,8 +64,10 @@ pub(super) struct Cache {
     path: Option<PathBuf>,
     place: String,
     entries: HashMap<Version, Entry>,
-    /// What was written last.
-    pub(super) page: Option<Page>,
+    /// The page that was written last.
+    page: Option<Page>,
+    /// Whether it is other than the file.
+    changed: bool,
 }
 
 impl Cache {
@@ -77,7 +79,7 @@ impl Cache {
             None => None,
         };
         let file = file.unwrap_or_default();
-        Self { path, place, entries: file.entries.into_iter().collect(), page: file.page }
+        Self { path, place, entries: file.entries.into_iter().collect(), page: file.page, changed: false }
     }
 
     pub(super) fn entry(&self, manifest: &Head) -> Option<&Entry> {
@@ -86,17 +88,30 @@ impl Cache {
 
     pub(super) fn add(&mut self, manifest: &Head, entry: Entry) {
         self.entries.insert(Version::from(manifest), entry);
+        self.changed = true;
     }
 
     /// Forgets all but these.
     pub(super) fn keep_only<'a>(&mut self, manifests: impl Iterator<Item = &'a Head>) {
         let kept: HashSet<Version> = manifests.map(Version::from).collect();
+        let known = self.entries.len();
         self.entries.retain(|version, _| kept.contains(version));
+        self.changed |= self.entries.len() < known;
     }
 
-    /// Writes the file. If that cannot be, it comes back.
-    pub(super) async fn save(self) -> Result<(), Self> {
-        let Some(path) = self.path.clone() else { return Err(self) };
+    /// Whether this page was written last.
+    pub(super) fn has_written(&self, page: &Page) -> bool {
+        self.page.as_ref() == Some(page)
+    }
+
+    pub(super) fn note_written(&mut self, page: Page) {
+        self.page = Some(page);
+        self.changed = true;
+    }
+
+    /// Whether the file has all of this; writes it if it has not.
+    pub(super) async fn save(&mut self) -> bool {
+        let Some(path) = self.path.clone().filter(|_| self.changed) else { return !self.changed };
         let mut entries: Vec<_> = self.entries.iter().collect();
         entries.sort_by(|a, b| a.0.key.cmp(&b.0.key));
         let file = Written { version: VERSION, place: &self.place, page: self.page.as_ref(), entries };
@@ -105,7 +120,8 @@ impl Cache {
         if let Ok(Err(err)) = &written {
             tracing::warn!(err = %err, "cannot keep in the spool what was read for the list of recordings");
         }
-        if matches!(written, Ok(Ok(()))) { Ok(()) } else { Err(self) }
+        self.changed = !matches!(written, Ok(Ok(())));
+        !self.changed
     }
 }
 

@@ -22,6 +22,8 @@ pub async fn keep(mut catalogue: Catalogue, mut commits: watch::Receiver<u64>, s
         let (began, seen) = (Instant::now(), *commits.borrow_and_update());
         let Some(done) = stop.run_until_cancelled(update(&mut catalogue, failures)).await else { break };
         (failures, listed) = if done { (0, Some(seen)) } else { (failures + 1, listed) };
+        // The larger the bucket, the more of it that took.
+        tokio::task::spawn_blocking(memory::give_back).await.ok();
         let retry = (!done).then(|| AGAIN.saturating_mul(1 << failures.min(8)).min(AGAIN_MAX));
         if stop.run_until_cancelled(wait(&mut commits, began, retry)).await.is_none() {
             break;
@@ -48,13 +50,6 @@ async fn wait(commits: &mut watch::Receiver<u64>, began: Instant, retry: Option<
 
 /// Whether it worked.
 async fn update(catalogue: &mut Catalogue, failures: u32) -> bool {
-    let done = rebuild(catalogue, failures).await;
-    // The larger the bucket, the more memory that took.
-    tokio::task::spawn_blocking(memory::give_back).await.ok();
-    done
-}
-
-async fn rebuild(catalogue: &mut Catalogue, failures: u32) -> bool {
     match catalogue.rebuild().await {
         Ok(outcome) => {
             tracing::debug!(?outcome, "listed the recordings");

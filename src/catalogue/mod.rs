@@ -65,16 +65,21 @@ pub struct Outcome {
 /// The page of one bucket.
 #[derive(Debug)]
 pub struct Catalogue {
+    bucket: Bucket,
+    /// The file in which is kept what was read, so that it is not read again, after a restart either.
+    file: Option<PathBuf>,
+    /// The same while it is needed, or while it is not in the file: it grows with the bucket.
+    cache: Option<Cache>,
+}
+
+/// The bucket, and how it is listed.
+#[derive(Debug)]
+struct Bucket {
     store: Store,
     /// With the default one, folders are below year, month and day, so that the newest can be listed without the others.
     template: Template,
     listed: usize,
     replace_foreign: bool,
-    /// The file in which is kept what was read, so that it is not read again, after a restart either.
-    cache: Option<PathBuf>,
-    /// What is known of recordings and could not be kept there. Else it is in memory only while it is needed: it grows with the
-    /// bucket.
-    unkept: Option<Cache>,
 }
 
 /// A manifest as it was listed.
@@ -85,33 +90,39 @@ struct Listed {
 }
 
 impl Catalogue {
-    /// Of `store`, where recordings are as `template` says. `cache` is a file in which is kept what was read, so that it is
-    /// not read again, after a restart either.
-    pub fn new(store: Store, template: &Template, cache: Option<PathBuf>) -> Self {
-        Self { store, template: template.clone(), listed: LISTED, replace_foreign: false, cache, unkept: None }
+    /// Of `store`, where recordings are as `template` says. `file` is where is kept what was read, so that it is not read
+    /// again, after a restart either.
+    pub fn new(store: Store, template: &Template, file: Option<PathBuf>) -> Self {
+        let bucket = Bucket { store, template: template.clone(), listed: LISTED, replace_foreign: false };
+        Self { bucket, file, cache: None }
     }
 
     /// Replaces a page that somebody else has made, too.
     #[must_use]
-    pub fn replacing_foreign(self) -> Self {
-        Self { replace_foreign: true, ..self }
+    pub fn replacing_foreign(mut self) -> Self {
+        self.bucket.replace_foreign = true;
+        self
     }
 
-    /// Brings the page up to date.
+    /// Brings the page up to date. Cancel safe: what was read is not read again.
     ///
     /// # Errors
     /// [`Error`]; it can be called again.
     pub async fn rebuild(&mut self) -> Result<Outcome, Error> {
-        let mut cache = match self.unkept.take() {
+        let cache = match &mut self.cache {
             Some(cache) => cache,
-            None => Cache::open(self.cache.clone(), self.store.locate(CATALOGUE)).await,
+            none => none.insert(Cache::open(self.file.clone(), self.bucket.store.locate(CATALOGUE)).await),
         };
-        let outcome = self.rebuild_with(&mut cache).await;
-        self.unkept = cache.save().await.err();
-        outcome
+        let outcome = self.bucket.list(cache).await?;
+        if cache.save().await {
+            self.cache = None;
+        }
+        Ok(outcome)
     }
+}
 
-    async fn rebuild_with(&self, cache: &mut Cache) -> Result<Outcome, Error> {
+impl Bucket {
+    async fn list(&self, cache: &mut Cache) -> Result<Outcome, Error> {
         let mut outcome = Outcome { recordings: 0, read: 0, written: false };
         let mut listed = self.newest().await?;
         for _ in 0..ROUNDS {
@@ -194,7 +205,7 @@ impl Catalogue {
         let known = Page::of(&page, there.as_ref());
         match &there {
             None if is_empty => return Ok(false),
-            Some(_) if cache.page.as_ref() == Some(&known) => return Ok(false),
+            Some(_) if cache.has_written(&known) => return Ok(false),
             Some(head) if !self.replace_foreign => {
                 let end = head.size_bytes.min(listing::MARK_WITHIN);
                 let beginning = if end == 0 { Bytes::new() } else { self.store.get_range(CATALOGUE, 0..end).await? };
@@ -207,12 +218,12 @@ impl Catalogue {
         if there.as_ref().is_some_and(|head| head.size_bytes == page.len() as u64)
             && self.store.get(CATALOGUE).await? == page
         {
-            cache.page = Some(known);
+            cache.note_written(known);
             return Ok(false);
         }
         self.store.put_bytes(CATALOGUE, page.clone(), Attributes::from(&Object::Index)).await?;
         let head = self.store.head(CATALOGUE).await?;
-        cache.page = Some(Page::of(&page, Some(&head)));
+        cache.note_written(Page::of(&page, Some(&head)));
         Ok(true)
     }
 }
