@@ -154,7 +154,6 @@ async fn withdrawn_after_it_was_published_and_again_after_a_restart() {
     .await;
 }
 
-/// The word is durable when it is answered: a kill right after it changes nothing.
 /// Where it is in the bucket is told by its plan then.
 #[tokio::test(flavor = "multi_thread")]
 async fn withdrawn_after_it_was_published_but_could_not_be_noted_as_over() {
@@ -172,6 +171,7 @@ async fn withdrawn_after_it_was_published_but_could_not_be_noted_as_over() {
     nothing_is_left(&home, &sent.stream_id).await;
 }
 
+/// The word is durable when it is answered: a kill right after it changes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn withdrawn_while_the_bucket_is_away_and_killed_before_it_is_back() {
     let address = common::ports::free();

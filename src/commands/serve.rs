@@ -124,7 +124,7 @@ const LETTING_GO: Duration = Duration::from_secs(12);
 
 async fn give_memory_back(recorder: Recorder) {
     loop {
-        tokio::time::timeout(GIVE_BACK_EVERY, recorder.at_rest()).await.ok();
+        tokio::time::timeout(GIVE_BACK_EVERY - LETTING_GO, recorder.at_rest()).await.ok();
         tokio::time::sleep(LETTING_GO).await;
         // On a thread that may block: it looks through all of it.
         tokio::task::spawn_blocking(memory::give_back).await.ok();

@@ -194,16 +194,20 @@ impl Recorder {
     }
 
     /// Has everything deleted that was recorded of a stream until Zoom said so at `event_ts`. Returns once that will happen,
-    /// whatever dies.
+    /// whatever dies; an error keeps none of it from what can be done.
     async fn withdraw(&self, stream_id: &StreamId, event_ts: i64, stream: &mut Stream) -> Result<(), NotTaken> {
+        let mut done = Ok(());
         for known in stream.recordings.iter_mut().filter(|known| known.since_ts <= event_ts) {
             if matches!(known.state, State::Withdrawn) {
                 continue;
             }
             tracing::warn!(%stream_id, ordinal = known.ordinal, "consent was withdrawn: all of it is deleted");
-            self.withdraw_one(stream_id, known, Deletion::Consent(StopSource::Event)).await?;
+            if let Err(err) = self.withdraw_one(stream_id, known, Deletion::Consent(StopSource::Event)).await {
+                tracing::error!(%stream_id, ordinal = known.ordinal, err = %err.0, "a recording cannot be deleted; Zoom is told to say so again");
+                done = Err(err);
+            }
         }
-        Ok(())
+        done
     }
 
     async fn interrupted(&self, stream_id: &StreamId, event_ts: i64, delivery: &Delivery) {

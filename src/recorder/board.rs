@@ -253,9 +253,9 @@ impl Board {
         self.entries.lock().remove(id);
     }
 
-    /// Forgets what was over before.
-    pub(super) fn forget_before(&self, ms: i64) {
-        self.finished.lock().forget_before(ms);
+    /// Forgets what is over for long.
+    pub(super) fn forget(&self, ids: &[RecordingId]) {
+        self.finished.lock().forget(ids);
     }
 
     pub(super) fn entry(&self, id: &RecordingId) -> Option<Arc<Entry>> {

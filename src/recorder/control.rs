@@ -296,7 +296,7 @@ impl Recorder {
         let id = RecordingId::new(stream_id, ordinal);
         let folder = self.shared.spool.folder(id.clone());
         let marked = folder.clone();
-        let was = blocking(move || marked.withdraw(why).map(|()| marked.done())).await?;
+        let was = blocking(move || marked.withdraw(why)).await?;
         match std::mem::replace(&mut known.state, State::Withdrawn) {
             State::Unfinished(withdrawn) => {
                 withdrawn.cancel();

@@ -85,11 +85,12 @@ impl Finished {
         self.lines.iter().filter_map(|line| self.status_of(line))
     }
 
-    /// Forgets what was over before.
-    pub(super) fn forget_before(&mut self, ms: i64) {
+    /// Forgets these, and all texts that nothing refers to any more.
+    pub(super) fn forget(&mut self, ids: &[RecordingId]) {
         let before = std::mem::take(self);
-        for line in before.lines.iter().filter(|line| line.over_ms >= ms) {
-            let mut keep = |text: Text| self.keep(&before.texts[text.start..text.end]);
+        let of = |text: Text| &before.texts[text.start..text.end];
+        for line in before.lines.iter().filter(|line| ids.iter().all(|id| id.as_str() != of(line.id))) {
+            let mut keep = |text: Text| self.keep(of(text));
             let (id, stream_id, folder) = (keep(line.id), keep(line.stream_id), keep(line.folder));
             let (meeting_id, session_key) = (line.meeting_id.map(&mut keep), line.session_key.map(&mut keep));
             self.lines.push(Line { id, stream_id, folder, meeting_id, session_key, ..line.clone() });
@@ -171,8 +172,8 @@ mod tests {
         assert_eq!(finished.status(&id("b")).unwrap().state, Stage::Deleting);
         assert!(finished.folder(&id("b")).is_none() && finished.stream_of(&id("b")).unwrap().as_str() == "b");
         finished.put(&id("b"), &published("b", true), 4, None);
-        for forgotten in [0, 2] {
-            finished.forget_before(forgotten);
+        for forgotten in [&[] as &[RecordingId], &[id("a")]] {
+            finished.forget(forgotten);
             let b = finished.status(&id("b")).unwrap();
             assert_eq!((b.state, b.over_ms, b.meeting_id.as_deref()), (Stage::Deleted, Some(4), Some("of b")));
             assert_eq!((b.duration_ms, b.product, b.session_key), (None, "webinar", None));

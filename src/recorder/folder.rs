@@ -4,13 +4,14 @@
 
 use super::files::{Error, clear, failed, read_json, remove_dir, remove_file, write};
 use super::restart::Links;
+use super::spool::REMEMBER;
 use crate::clock;
 use crate::ids::{RecordingId, StreamId};
 use crate::output::{self, Manifest, StopSource};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 const DONE: &str = "done.json";
 const WITHDRAWN: &str = "withdrawn";
@@ -148,17 +149,23 @@ impl Folder {
         self.write(LINKS, &serde_json::to_vec(links).expect("plain values are JSON"))
     }
 
-    /// Notes durably that all of it is to be deleted: consent was withdrawn, or whatever `why` says.
+    /// Notes durably that all of it is to be deleted: consent was withdrawn, or whatever `why` says. Returns what is kept of
+    /// it if it is over.
     ///
     /// # Errors
-    /// When it cannot be made durable.
-    pub fn withdraw(&self, why: Deletion) -> Result<(), Error> {
+    /// When it cannot be made durable, or the folder does not say where the recording is.
+    pub fn withdraw(&self, why: Deletion) -> Result<Option<Done>, Error> {
+        let done = self.done()?;
+        if done.is_none() && !self.is_unfinished() {
+            return Err(failed("reading", &self.dir.join(DONE))(io::ErrorKind::NotFound.into()));
+        }
         let mark: &[u8] = match why {
             Deletion::Operator => OPERATOR,
             Deletion::Consent(StopSource::Signaling) => SIGNALING,
             Deletion::Consent(_) => b"",
         };
-        self.write(WITHDRAWN, mark)
+        self.write(WITHDRAWN, mark)?;
+        Ok(done)
     }
 
     /// Whether the recording is not over.
@@ -220,12 +227,28 @@ impl Folder {
         remove_file(&self.dir.join(WITHDRAWN))
     }
 
+    /// The stream, if it is over for longer than [`REMEMBER`] and is not to be deleted.
+    pub(super) fn long_over(&self) -> Option<StreamId> {
+        let done = self.done().ok()??;
+        let is_old = clock::unix_ms().saturating_sub(done.at_ms) > REMEMBER.as_millis() as i64;
+        (is_old && !self.is_withdrawn()).then_some(done.stream_id)
+    }
+
     pub(super) fn remove(&self) -> Result<(), Error> {
         remove_dir(&self.dir)
     }
 
-    pub(super) fn done(&self) -> Option<Done> {
-        self.read(DONE)
+    /// What is kept of it since it is over; none if it is not.
+    ///
+    /// # Errors
+    /// When that cannot be read, or makes no sense.
+    pub(super) fn done(&self) -> Result<Option<Done>, Error> {
+        let path = self.dir.join(DONE);
+        match fs::read(&path) {
+            Ok(json) => serde_json::from_slice(&json).map(Some).map_err(|err| failed("reading", &path)(err.into())),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(err) => Err(failed("reading", &path)(err)),
+        }
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
@@ -281,13 +304,15 @@ mod tests {
         folder.finish(&done).unwrap();
         assert!(folder.is_withdrawn() && folder.deletion() == Deletion::Operator);
         folder.finish_deletion(&done).unwrap();
-        assert!(!folder.is_withdrawn() && folder.done().is_some());
+        assert!(!folder.is_withdrawn() && folder.done().unwrap().is_some());
     }
 
     #[test]
     fn why_it_is_deleted_is_kept() {
         let tmp = tempfile::tempdir().unwrap();
         let folder = Spool::open(tmp.path()).unwrap().folder(RecordingId::from_folder("r").unwrap());
+        folder.withdraw(Deletion::Operator).unwrap_err();
+        folder.keep_start_event(b"{}").unwrap();
         let reasons =
             [Deletion::Consent(StopSource::Event), Deletion::Consent(StopSource::Signaling), Deletion::Operator];
         for why in reasons {

@@ -19,6 +19,7 @@ mod control;
 mod files;
 mod finished;
 mod folder;
+mod forget;
 mod left;
 mod recording;
 mod restart;
@@ -61,9 +62,6 @@ use tokio_util::task::TaskTracker;
 
 /// How many recordings are rendered at the same time; the others wait, their sockets do not.
 const RENDERS: usize = 2;
-
-/// How often streams are forgotten that are over for longer than [`spool::REMEMBER`].
-const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
 /// Of the grace of a shutdown, what is kept for stopping children and forcing journals to the disk.
 const LETTING_GO: Duration = Duration::from_secs(3);
@@ -314,28 +312,6 @@ impl Recorder {
             stream.go_live(live);
         }
         Ok(())
-    }
-
-    /// Forgets streams that are over for long, in memory and in the spool.
-    async fn forget_now_and_then(self) {
-        let cancel = self.shared.cancel.clone();
-        while cancel.run_until_cancelled(tokio::time::sleep(FORGET_EVERY)).await.is_some() {
-            let shared = Arc::clone(&self.shared);
-            let forgotten = blocking(move || {
-                shared.spool.forget()?;
-                shared.cloud.as_ref().map_or(Ok(()), cloud::Cloud::forget)
-            })
-            .await;
-            if let Err(err) = forgotten {
-                tracing::warn!(err = %err, "what is over cannot be removed from the spool");
-            }
-            self.shared.board.forget_before(clock::unix_ms() - spool::REMEMBER.as_millis() as i64);
-            let mut streams = self.shared.streams.lock();
-            // Whoever holds a stream may be about to change it.
-            streams.retain(|_, stream| {
-                Arc::strong_count(stream) > 1 || stream.try_lock().map_or(true, |stream| !stream.is_forgettable())
-            });
-        }
     }
 
     fn stream(&self, id: &StreamId) -> Arc<tokio::sync::Mutex<Stream>> {

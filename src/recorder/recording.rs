@@ -321,7 +321,7 @@ impl Recording {
         let (folder, manifest) = self.bare();
         // Finished files may have gone up under another template.
         let planned = read_plan(&self.folder).map(|plan| plan.folder);
-        let noted = || Some(self.folder.done()?.published?.folder);
+        let noted = || Some(self.folder.done().ok()??.published?.folder);
         let folder = planned.or_else(noted).unwrap_or(folder);
         let published = Published { folder, manifest: Box::new(manifest) };
         withdraw::run(&self.shared, &self.folder, published, self.announced_ts()).await;

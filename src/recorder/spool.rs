@@ -17,9 +17,9 @@
 pub use super::files::Error;
 use super::files::failed;
 use super::folder::{Done, Folder};
-use crate::clock;
 use crate::disk::{self, sync_dir};
-use crate::ids::RecordingId;
+use crate::errors::with_sources;
+use crate::ids::{RecordingId, StreamId};
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -27,7 +27,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long a recording that is over is remembered. Zoom repeats events for 85 min.
+/// How long a stream that is over is remembered. Zoom repeats events for 85 min.
 pub const REMEMBER: Duration = Duration::from_secs(24 * 3600);
 
 /// The spool of this process.
@@ -119,10 +119,19 @@ impl Spool {
     /// # Errors
     /// When the spool cannot be listed.
     pub fn left(&self) -> Result<Vec<Left>, Error> {
-        self.forget()?;
+        for (_, folders) in self.forgettable()? {
+            folders.iter().try_for_each(Folder::remove)?;
+        }
         let mut left = Vec::new();
         for folder in self.folders()? {
-            if let Some(done) = folder.done() {
+            let done = match folder.done() {
+                Ok(done) => done,
+                Err(err) => {
+                    tracing::error!(recording = %folder.id(), err = with_sources(&err), "what is kept of a recording that is over cannot be read; its folder is left alone");
+                    continue;
+                }
+            };
+            if let Some(done) = done {
                 // An earlier run may have been killed while it did this.
                 if !folder.is_withdrawn()
                     && let Err(err) = folder.tidy()
@@ -142,23 +151,20 @@ impl Spool {
         Ok(left)
     }
 
-    /// Removes the streams that are over for longer than [`REMEMBER`]: as long as one may go on, all that was recorded of it may
-    /// have to be deleted.
+    /// The streams all of whose recordings are over for longer than [`REMEMBER`], with the folders of these. As long as one may
+    /// go on, all that was recorded of it may have to be deleted.
     ///
     /// # Errors
-    /// When the spool cannot be listed, or something cannot be removed.
-    pub fn forget(&self) -> Result<(), Error> {
-        let is_old = |done: Done| clock::unix_ms().saturating_sub(done.at_ms) > REMEMBER.as_millis() as i64;
+    /// When the spool cannot be listed.
+    pub fn forgettable(&self) -> Result<Vec<(StreamId, Vec<Folder>)>, Error> {
         let mut streams: HashMap<RecordingId, Vec<Folder>> = HashMap::new();
         for folder in self.folders()? {
             streams.entry(folder.id().first()).or_default().push(folder);
         }
-        for recordings in streams.into_values() {
-            if recordings.iter().all(|folder| folder.done().is_some_and(is_old) && !folder.is_withdrawn()) {
-                recordings.iter().try_for_each(Folder::remove)?;
-            }
-        }
-        Ok(())
+        let of = |folders: Vec<Folder>| {
+            Some((folders.iter().map(Folder::long_over).collect::<Option<Vec<_>>>()?.pop()?, folders))
+        };
+        Ok(streams.into_values().filter_map(of).collect())
     }
 
     fn folders(&self) -> Result<Vec<Folder>, Error> {
@@ -175,7 +181,7 @@ impl Spool {
 mod tests {
     use super::super::folder::Deletion;
     use super::*;
-    use crate::ids::StreamId;
+    use crate::clock;
     use crate::output::StopSource;
     use std::os::unix::fs::PermissionsExt;
 
@@ -233,7 +239,7 @@ mod tests {
         folder("running.2").keep_start_event(b"{}").unwrap();
         folder("over").finish(&done(0)).unwrap();
         folder("over.2").finish(&done(0)).unwrap();
-        spool.forget().unwrap();
+        spool.left().unwrap();
         let there = |names: &[&str]| names.iter().all(|name| tmp.path().join(name).exists());
         assert!(there(&["recent", "revoked", "running", "running.2"]));
         assert!(!there(&["old"]) && !there(&["over"]) && !there(&["over.2"]));

@@ -1,13 +1,12 @@
 //! What is known of one stream id: its recordings so far, and which of them an event is about.
 
-use super::spool::REMEMBER;
 use crate::capture::Command;
 use crate::events::{Delivery, NotTaken, TOO_LATE};
 use crate::ids::MeetingId;
 use crate::journal::{EVENT, Journal};
 use crate::protocol::event::Started;
 use crate::protocol::server_urls::ServerUrl;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -15,9 +14,8 @@ use tokio_util::sync::CancellationToken;
 const KEEP_WITHIN: Duration = Duration::from_secs(2);
 
 /// A stream. Its state is held while an event about it is being made durable.
+#[derive(Default)]
 pub(super) struct Stream {
-    /// When it was last heard of.
-    touched: Instant,
     /// The ordinal of its newest recording; 0 if there is none.
     pub(super) ordinal: u32,
     /// Start events up to this time (Zoom's, Unix ms) have had their effect.
@@ -87,23 +85,10 @@ pub(super) enum State {
     Withdrawn,
 }
 
-impl Default for Stream {
-    fn default() -> Self {
-        Self { touched: Instant::now(), ordinal: 0, until_ts: 0, live: None, recordings: Vec::new() }
-    }
-}
-
 impl Stream {
-    /// Whether it is over for so long that no event will come about it.
-    pub(super) fn is_forgettable(&self) -> bool {
-        let live = self.live.as_ref().is_some_and(|live| !live.commands.is_closed());
-        let unfinished = self.recordings.iter().any(|known| matches!(known.state, State::Unfinished(_)));
-        !live && !unfinished && self.touched.elapsed() > REMEMBER
-    }
-
-    /// Something was heard of it.
-    pub(super) fn touch(&mut self) {
-        self.touched = Instant::now();
+    /// Whether nothing is known of it.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.ordinal == 0 && self.until_ts == 0
     }
 
     /// The capture that runs, if one does.
@@ -113,7 +98,6 @@ impl Stream {
 
     /// A recording is begun or picked up; `withdrawn` tells it that consent was withdrawn.
     pub(super) fn add(&mut self, ordinal: u32, since_ts: i64, withdrawn: CancellationToken) {
-        self.touch();
         // It may be picked up for the second time.
         self.recordings.retain(|known| known.ordinal != ordinal);
         self.ordinal = self.ordinal.max(ordinal);
@@ -135,7 +119,6 @@ impl Stream {
 
     /// A recording is over: published or deleted. What is deleted stays so.
     pub(super) fn note_over(&mut self, ordinal: u32, state: State) {
-        self.touch();
         // It would keep the journal's memory for as long as the stream is remembered.
         self.live.take_if(|live| live.commands.is_closed());
         let known = self.recordings.iter_mut().find(|known| known.ordinal == ordinal);
@@ -170,19 +153,5 @@ mod tests {
         let url = AllowedHosts::new(".zoom.us").check("wss://b.zoom.us").expect("an address");
         let moved = tokio::time::timeout(wait, live.moves(&delivery, url)).await;
         assert!(!moved.expect("an answer").expect("nothing to be sent again"), "it begins another recording");
-    }
-
-    #[test]
-    fn a_stream_is_forgotten_when_all_of_it_is_long_over() {
-        let long_ago = Instant::now().checked_sub(REMEMBER + REMEMBER / 2).expect("instants reach back that far");
-        let mut stream = Stream { touched: long_ago, ..Stream::default() };
-        assert!(stream.is_forgettable());
-        stream.add(1, 5, CancellationToken::new());
-        stream.touched = long_ago;
-        assert!(!stream.is_forgettable(), "it is not published");
-        stream.recordings[0].state = State::Withdrawn;
-        assert!(stream.is_forgettable());
-        stream.touch();
-        assert!(!stream.is_forgettable());
     }
 }

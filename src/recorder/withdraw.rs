@@ -47,7 +47,7 @@ pub(super) async fn run(shared: &Shared, spool: &Folder, was: Published, until_t
 async fn attempt(shared: &Shared, spool: &Folder, was: Published, until_ts: i64) -> anyhow::Result<()> {
     let (folder, place) = (spool.clone(), was.clone());
     let (why, until_ts, deleted) = blocking(move || {
-        let until_ts = folder.done().map_or(until_ts, |done| done.until_ts.max(until_ts));
+        let until_ts = folder.done().ok().flatten().map_or(until_ts, |done| done.until_ts.max(until_ts));
         let deleted = folder.delete_media(&Done::of(folder.id(), place, until_ts));
         Ok::<_, Error>((folder.deletion(), until_ts, deleted))
     })

@@ -1,0 +1,138 @@
+//! Forgets streams that are over for long: in the spool, in memory and for whoever is shown them at once, so that none of
+//! these knows what another does not.
+
+use super::Recorder;
+use super::blocking::blocking;
+use super::cloud::Cloud;
+use super::folder::Folder;
+use super::spool::Error;
+use super::stream::Stream;
+use crate::events::NotTaken;
+use crate::ids::StreamId;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often that is done.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
+
+impl Recorder {
+    pub(super) async fn forget_now_and_then(self) {
+        let cancel = self.shared.cancel.clone();
+        while cancel.run_until_cancelled(tokio::time::sleep(FORGET_EVERY)).await.is_some() {
+            if let Err(err) = self.forget().await {
+                tracing::warn!(err = %err, "what is over cannot be removed from the spool");
+            }
+        }
+    }
+
+    async fn forget(&self) -> Result<(), NotTaken> {
+        let shared = Arc::clone(&self.shared);
+        for (stream_id, folders) in blocking(move || shared.spool.forgettable()).await? {
+            self.forget_stream(&stream_id, folders).await?;
+        }
+        let shared = Arc::clone(&self.shared);
+        blocking(move || shared.cloud.as_ref().map_or(Ok(()), Cloud::forget)).await?;
+        // Whoever holds a stream may be about to change it.
+        self.shared.streams.lock().retain(|_, stream| {
+            Arc::strong_count(stream) > 1 || stream.try_lock().map_or(true, |stream| !stream.is_unknown())
+        });
+        Ok(())
+    }
+
+    async fn forget_stream(&self, stream_id: &StreamId, folders: Vec<Folder>) -> Result<(), NotTaken> {
+        let stream = self.stream(stream_id);
+        let mut stream = stream.lock().await;
+        let ids: Vec<_> = folders.iter().map(|folder| folder.id().clone()).collect();
+        if ids.iter().all(|id| id.ordinal() < stream.ordinal) {
+            // It was started again since.
+            return Ok(());
+        }
+        let remove = move || {
+            let still = folders.iter().all(|folder| folder.long_over().is_some());
+            if still {
+                folders.iter().try_for_each(Folder::remove)?;
+            }
+            Ok::<_, Error>(still)
+        };
+        if blocking(remove).await? {
+            self.shared.board.forget(&ids);
+            *stream = Stream::default();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::folder::{Done, Published};
+    use super::super::spool::{REMEMBER, Spool};
+    use super::super::{Settings, Unfinished};
+    use super::*;
+    use crate::clock;
+    use crate::config::Config;
+    use crate::dial::Dialer;
+    use crate::ffmpeg::{self, Ffmpeg};
+    use crate::ids::RecordingId;
+    use crate::output;
+    use crate::store::{Store, Uploader, uploader};
+
+    fn id(name: &str) -> RecordingId {
+        RecordingId::from_folder(name).expect("the name of a folder")
+    }
+
+    fn done(stream: &str, ordinal: u32, at_ms: i64) -> Done {
+        let manifest = serde_json::json!({
+            "schema_version": 1, "recorder": { "name": "rtms-recorder", "version": "0" }, "recording_id": stream,
+            "stream_id": stream, "product": "meeting", "started_at": "2026-11-20T09:30:00.000Z", "duration_ms": 0,
+            "complete": true, "objects": [], "tracks": [], "gaps": [], "counters": {},
+        });
+        let folder = output::Folder::try_from(format!("2026/11/20/{stream}-{ordinal}")).expect("a folder");
+        let manifest = serde_json::from_value(manifest).expect("a manifest");
+        let published = Some(Published { folder, manifest });
+        Done { stream_id: StreamId::new(stream), ordinal, until_ts: 5, published, at_ms }
+    }
+
+    /// A recorder that was started again yesterday's evening knows in the morning what ended yesterday's morning.
+    #[tokio::test]
+    async fn a_stream_is_forgotten_everywhere_at_once_and_whole() {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let home = tempfile::tempdir().expect("a directory");
+        let spool = Spool::open(&home.path().join("spool")).expect("a spool");
+        let soon_old = clock::unix_ms() - REMEMBER.as_millis() as i64 + 1000;
+        for (stream, name, ordinal, at_ms) in [
+            ("old", "old", 1, soon_old),
+            ("old", "old.2", 2, soon_old),
+            ("going-on", "going-on", 1, soon_old),
+            ("going-on", "going-on.2", 2, soon_old + 60_000),
+        ] {
+            spool.folder(id(name)).finish(&done(stream, ordinal, at_ms)).expect("a mark");
+        }
+        let bucket = home.path().join("bucket").display().to_string();
+        let env = |name: &str| match name {
+            "ZOOM_CLIENT_ID" | "ZOOM_CLIENT_SECRET" | "ZOOM_SECRET_TOKEN" => Some("x".to_owned()),
+            "STORAGE_URL" => Some(bucket.clone()),
+            _ => None,
+        };
+        let settings = Settings::new(&Config::from_env(&env).expect("settings"));
+        let store = Store::open(&bucket, &env).expect("a store");
+        let uploader = Uploader::new(store, uploader::Settings::default());
+        let dialer = Dialer::new().expect("certificates");
+        let ffmpeg = Ffmpeg::new(ffmpeg::Settings::default());
+        let recorder =
+            Recorder::start(settings, spool, dialer, ffmpeg, uploader, Unfinished::Join).await.expect("it starts");
+        let known = || {
+            let mut names: Vec<_> = recorder.statuses().iter().map(|status| status.id.to_string()).collect();
+            names.sort();
+            names
+        };
+        recorder.forget().await.expect("a spool");
+        assert_eq!(known(), ["going-on", "going-on.2", "old", "old.2"]);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        recorder.forget().await.expect("a spool");
+        assert_eq!(known(), ["going-on", "going-on.2"]);
+        let streams: Vec<_> = recorder.shared.streams.lock().keys().map(ToString::to_string).collect();
+        assert_eq!(streams, ["going-on"]);
+        let there = |name: &str| recorder.shared.spool.folder(id(name)).dir().exists();
+        assert_eq!(["old", "old.2", "going-on", "going-on.2"].map(there), [false, false, true, true]);
+    }
+}
