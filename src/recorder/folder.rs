@@ -150,15 +150,13 @@ impl Folder {
     }
 
     /// Notes durably that all of it is to be deleted: consent was withdrawn, or whatever `why` says. Returns what is kept of
-    /// it if it is over.
+    /// it if nothing else is there any more.
     ///
     /// # Errors
     /// When it cannot be made durable, or the folder does not say where the recording is.
     pub fn withdraw(&self, why: Deletion) -> Result<Option<Done>, Error> {
-        let done = self.done()?;
-        if done.is_none() && !self.is_unfinished() {
-            return Err(failed("reading", &self.dir.join(DONE))(io::ErrorKind::NotFound.into()));
-        }
+        let missing = || failed("reading", &self.dir.join(DONE))(io::ErrorKind::NotFound.into());
+        let done = if self.is_unfinished() { None } else { Some(self.done()?.ok_or_else(missing)?) };
         let mark: &[u8] = match why {
             Deletion::Operator => OPERATOR,
             Deletion::Consent(StopSource::Signaling) => SIGNALING,
