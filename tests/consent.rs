@@ -20,9 +20,14 @@ async fn stop(recorder: &Recorder, stream_id: &str, event_ts: i64, stop_reason: 
 }
 
 async fn stop_of(recorder: &Recorder, stream_id: &str, meeting: &str, event_ts: i64, stop_reason: i64) {
-    let body = json!({"event": "meeting.rtms_stopped", "event_ts": event_ts,
-                      "payload": {"meeting_uuid": meeting, "rtms_stream_id": stream_id, "stop_reason": stop_reason}});
-    assert_eq!(signed(recorder.address(), body.to_string().as_bytes()).await.status, 200);
+    let body = stopped(stream_id, meeting, event_ts, stop_reason);
+    assert_eq!(signed(recorder.address(), body.as_bytes()).await.status, 200);
+}
+
+fn stopped(stream_id: &str, meeting: &str, event_ts: i64, stop_reason: i64) -> String {
+    json!({"event": "meeting.rtms_stopped", "event_ts": event_ts,
+           "payload": {"meeting_uuid": meeting, "rtms_stream_id": stream_id, "stop_reason": stop_reason}})
+    .to_string()
 }
 
 /// A start event for a server that does not answer.
@@ -167,6 +172,25 @@ async fn withdrawn_after_it_was_published_but_could_not_be_noted_as_over() {
     recorder.wait_for("published, but the spool could not be tidied").await;
     std::fs::remove_dir(&in_the_way).expect("it is there");
     revoke(&recorder, &sent.stream_id, sent.end_ms + 1000).await;
+    recorder.wait_for("deleted, as consent was withdrawn").await;
+    nothing_is_left(&home, &sent.stream_id).await;
+}
+
+/// Zoom repeats what is not taken, so there is time to mend it.
+#[tokio::test(flavor = "multi_thread")]
+async fn withdrawn_while_the_spool_cannot_say_where_it_is() {
+    let home = Home::new();
+    let recorder = home.start().await;
+    let sent = play_one(meeting(&recorder.webhook, 6)).await;
+    recorder.published(1).await;
+    let done = home.spool().join(&sent.stream_id).join("done.json");
+    let kept = std::fs::read(&done).expect("a mark");
+    std::fs::write(&done, "{").expect("a file");
+    let body = stopped(&sent.stream_id, "m", sent.end_ms + 1000, 8);
+    assert_eq!(signed(recorder.address(), body.as_bytes()).await.status, 503);
+    assert!(recorder.logged("a recording cannot be deleted").len() == 1, "{}", recorder.raw_log());
+    std::fs::write(&done, kept).expect("a file");
+    assert_eq!(signed(recorder.address(), body.as_bytes()).await.status, 200);
     recorder.wait_for("deleted, as consent was withdrawn").await;
     nothing_is_left(&home, &sent.stream_id).await;
 }

@@ -113,11 +113,11 @@ impl Catalogue {
             Some(cache) => cache,
             none => none.insert(Cache::open(self.file.clone(), self.bucket.store.locate(CATALOGUE)).await),
         };
-        let outcome = self.bucket.list(cache).await?;
+        let outcome = self.bucket.list(cache).await;
         if cache.save().await {
             self.cache = None;
         }
-        Ok(outcome)
+        outcome
     }
 }
 
@@ -185,9 +185,10 @@ impl Bucket {
         let unknown = listed.iter().take(self.listed).filter(|one| cache.entry(&one.manifest).is_none());
         let unknown: Vec<Listed> = unknown.cloned().collect();
         let entries = stream::iter(unknown).map(|one| entry(self.store.clone(), one));
-        let entries: Vec<_> = entries.buffer_unordered(READ_AT_ONCE).try_collect().await?;
-        let read = entries.len();
-        for (one, entry) in entries {
+        let mut entries = std::pin::pin!(entries.buffer_unordered(READ_AT_ONCE));
+        let mut read = 0;
+        while let Some((one, entry)) = entries.try_next().await? {
+            read += 1;
             if let Some(entry) = entry {
                 cache.add(&one.manifest, entry);
             }

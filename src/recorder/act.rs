@@ -158,9 +158,10 @@ impl Recorder {
     ) -> Result<(), NotTaken> {
         let stream = self.stream(stream_id);
         let mut stream = stream.lock().await;
-        if StopReason::new(reason, StopSource::Event).is_withdrawn() {
-            self.withdraw(stream_id, event_ts, &mut stream).await?;
-        }
+        let withdrawn = match StopReason::new(reason, StopSource::Event).is_withdrawn() {
+            true => self.withdraw(stream_id, event_ts, &mut stream).await,
+            false => Ok(()),
+        };
         let is_deleted = stream.is_withdrawn();
         let never_announced = stream.ordinal == 0 && stream.until_ts < event_ts;
         match stream.live() {
@@ -184,13 +185,14 @@ impl Recorder {
                     at_ms: clock::unix_ms(),
                 };
                 let folder = self.shared.spool.folder(RecordingId::new(stream_id, 0));
-                blocking(move || folder.finish(&done)).await?;
+                // A mark that cannot be read says where something is, perhaps.
+                blocking(move || folder.done().and_then(|_| folder.finish(&done))).await?;
                 tracing::warn!(%stream_id, "a stream stopped that was never announced; a late start event will not start it");
             }
             None => {}
         }
         stream.until_ts = stream.until_ts.max(event_ts);
-        Ok(())
+        withdrawn
     }
 
     /// Has everything deleted that was recorded of a stream until Zoom said so at `event_ts`. Returns once that will happen,

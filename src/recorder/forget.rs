@@ -19,24 +19,26 @@ impl Recorder {
     pub(super) async fn forget_now_and_then(self) {
         let cancel = self.shared.cancel.clone();
         while cancel.run_until_cancelled(tokio::time::sleep(FORGET_EVERY)).await.is_some() {
-            if let Err(err) = self.forget().await {
-                tracing::warn!(err = %err, "what is over cannot be removed from the spool");
-            }
+            self.forget().await;
         }
     }
 
-    async fn forget(&self) -> Result<(), NotTaken> {
+    async fn forget(&self) {
+        let complain = |err| tracing::warn!(err = %err, "what is long over cannot be removed from the spool");
         let shared = Arc::clone(&self.shared);
-        for (stream_id, folders) in blocking(move || shared.spool.forgettable()).await? {
-            self.forget_stream(&stream_id, folders).await?;
+        let streams = blocking(move || shared.spool.forgettable()).await.unwrap_or_else(|err| {
+            complain(err);
+            Vec::new()
+        });
+        for (stream_id, folders) in streams {
+            self.forget_stream(&stream_id, folders).await.unwrap_or_else(complain);
         }
         let shared = Arc::clone(&self.shared);
-        blocking(move || shared.cloud.as_ref().map_or(Ok(()), Cloud::forget)).await?;
+        blocking(move || shared.cloud.as_ref().map_or(Ok(()), Cloud::forget)).await.unwrap_or_else(complain);
         // Whoever holds a stream may be about to change it.
         self.shared.streams.lock().retain(|_, stream| {
             Arc::strong_count(stream) > 1 || stream.try_lock().map_or(true, |stream| !stream.is_unknown())
         });
-        Ok(())
     }
 
     async fn forget_stream(&self, stream_id: &StreamId, folders: Vec<Folder>) -> Result<(), NotTaken> {
@@ -65,7 +67,7 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::super::folder::{Done, Published};
-    use super::super::spool::{REMEMBER, Spool};
+    use super::super::spool::Spool;
     use super::super::{Settings, Unfinished};
     use super::*;
     use crate::clock;
@@ -98,15 +100,17 @@ mod tests {
         drop(rustls::crypto::ring::default_provider().install_default());
         let home = tempfile::tempdir().expect("a directory");
         let spool = Spool::open(&home.path().join("spool")).expect("a spool");
-        let soon_old = clock::unix_ms() - REMEMBER.as_millis() as i64 + 1000;
-        for (stream, name, ordinal, at_ms) in [
-            ("old", "old", 1, soon_old),
-            ("old", "old.2", 2, soon_old),
-            ("going-on", "going-on", 1, soon_old),
-            ("going-on", "going-on.2", 2, soon_old + 60_000),
-        ] {
-            spool.folder(id(name)).finish(&done(stream, ordinal, at_ms)).expect("a mark");
-        }
+        let all = [
+            ("again", 1, "again", true),
+            ("going-on", 1, "going-on", true),
+            ("going-on.2", 2, "going-on", false),
+            ("old", 1, "old", true),
+            ("old.2", 2, "old", true),
+        ];
+        let mark = |(name, ordinal, stream, _): &(&str, u32, &str, bool), spool: &Spool, at_ms: i64| {
+            spool.folder(id(name)).finish(&done(stream, *ordinal, at_ms)).expect("a mark");
+        };
+        all.iter().for_each(|one| mark(one, &spool, clock::unix_ms()));
         let bucket = home.path().join("bucket").display().to_string();
         let env = |name: &str| match name {
             "ZOOM_CLIENT_ID" | "ZOOM_CLIENT_SECRET" | "ZOOM_SECRET_TOKEN" => Some("x".to_owned()),
@@ -125,14 +129,17 @@ mod tests {
             names.sort();
             names
         };
-        recorder.forget().await.expect("a spool");
-        assert_eq!(known(), ["going-on", "going-on.2", "old", "old.2"]);
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        recorder.forget().await.expect("a spool");
-        assert_eq!(known(), ["going-on", "going-on.2"]);
-        let streams: Vec<_> = recorder.shared.streams.lock().keys().map(ToString::to_string).collect();
-        assert_eq!(streams, ["going-on"]);
-        let there = |name: &str| recorder.shared.spool.folder(id(name)).dir().exists();
-        assert_eq!(["old", "old.2", "going-on", "going-on.2"].map(there), [false, false, true, true]);
+        recorder.forget().await;
+        assert_eq!(known(), all.map(|(name, ..)| name));
+        let spool = &recorder.shared.spool;
+        all.iter().filter(|(.., is_old)| *is_old).for_each(|one| mark(one, spool, 1));
+        // Its second recording begins at this moment.
+        recorder.stream(&StreamId::new("again")).lock().await.ordinal = 2;
+        recorder.forget().await;
+        assert_eq!(known(), ["again", "going-on", "going-on.2"]);
+        let mut streams: Vec<_> = recorder.shared.streams.lock().keys().map(ToString::to_string).collect();
+        streams.sort();
+        assert_eq!(streams, ["again", "going-on"]);
+        assert_eq!(all.map(|(name, ..)| spool.folder(id(name)).dir().exists()), [true, true, true, false, false]);
     }
 }

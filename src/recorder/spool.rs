@@ -126,6 +126,8 @@ impl Spool {
         for folder in self.folders()? {
             let done = match folder.done() {
                 Ok(done) => done,
+                // It is finished again.
+                Err(_) if folder.is_unfinished() => None,
                 Err(err) => {
                     tracing::error!(recording = %folder.id(), err = with_sources(&err), "what is kept of a recording that is over cannot be read; its folder is left alone");
                     continue;
