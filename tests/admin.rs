@@ -1,11 +1,9 @@
 //! The status page's API and the metrics of a running recorder: what they tell, what they do, and whom they let in.
 
-mod common;
-
-use common::http::{Answer, get, metric, request};
-use common::platter::Platter;
-use common::s3::S3Server;
-use common::{Home, LIMIT, Recorder, begin, meeting, play_one, provide_crypto};
+use crate::common::http::{Answer, get, metric, request};
+use crate::common::platter::Platter;
+use crate::common::s3::S3Server;
+use crate::common::{Home, LIMIT, Recorder, begin, meeting, play_one, provide_crypto};
 use rtms_recorder::admin::OPENAPI;
 use rtms_recorder::simulator::{self, MeetingSummary, Progress};
 use serde_json::{Value, json};
@@ -221,7 +219,7 @@ async fn strangers_are_not_let_in() {
     assert_eq!(get(to, "/").await.status, 200);
     for path in ["/", "/api/state", "/metrics", "/api/events"] {
         let request = format!("GET {path} HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n");
-        assert_eq!(common::http::raw(to, request.as_bytes()).await.status, 403, "{path}");
+        assert_eq!(crate::common::http::raw(to, request.as_bytes()).await.status, 403, "{path}");
     }
     // Nothing is changed by a GET, nor by a form of another site.
     for line in ["GET /api/recordings/a/stop", "GET /api/recordings/a/retry", "GET /api/recordings/a/delete"] {
@@ -259,7 +257,7 @@ async fn strangers_are_not_let_in() {
         answer.head.split("set-cookie: ").nth(1).and_then(|cookie| cookie.split(';').next()).expect("a cookie");
     let events =
         format!("GET /api/events HTTP/1.1\r\nhost: localhost\r\ncookie: {cookie}\r\nconnection: close\r\n\r\n");
-    let events = tokio::spawn(async move { common::http::raw(to, events.as_bytes()).await });
+    let events = tokio::spawn(async move { crate::common::http::raw(to, events.as_bytes()).await });
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(!events.is_finished());
     let out = [("cookie", cookie), ("x-requested-with", "x")];
@@ -393,7 +391,7 @@ async fn without_ffmpeg_it_is_not_ready_and_without_the_bucket_it_is() {
     assert_eq!(get(recorder.address(), "/readyz").await.status, 200);
     drop(recorder);
 
-    let home = Home::with_s3(common::ports::free());
+    let home = Home::with_s3(crate::common::ports::free());
     let recorder = home.start().await;
     let ready = until_ready_says(&recorder, "bucket: ").await;
     assert!(ready.status == 200 && ready.body.starts_with("ready\n"), "{ready:?}");

@@ -1,17 +1,10 @@
 //! All backends of the store do alike: a local directory, S3 by two servers (`s3s-fs` in this process, and moto where it is
 //! installed), and any store that the environment names.
 
-mod common {
-    pub(crate) mod conformance;
-    pub(crate) mod moto;
-    pub(crate) mod ports;
-    pub(crate) mod s3;
-}
-
+use crate::common::conformance::{MIB, VIDEO, conformance, content, open, write};
+use crate::common::moto::Moto;
+use crate::common::s3::{BUCKET, S3Server};
 use bytes::Bytes;
-use common::conformance::{MIB, VIDEO, conformance, content, open, write};
-use common::moto::Moto;
-use common::s3::{BUCKET, S3Server};
 use object_store::{Attribute, ObjectStoreExt};
 use rtms_recorder::store::{Attributes, Store};
 use std::os::unix::fs::MetadataExt;
@@ -121,12 +114,12 @@ async fn objects_in_s3_have_a_storage_class_and_are_encrypted_if_asked_for() {
 
 #[tokio::test]
 async fn moto_conforms() {
-    rustls::crypto::ring::default_provider().install_default().ok();
+    crate::common::provide_crypto();
     let Some(moto) = Moto::start(BUCKET).await else {
         println!("skipped: moto is not installed; scripts/test installs it where there is Python");
         return;
     };
-    conformance(&open(&format!("s3://{BUCKET}/some/prefix"), &common::s3::env(moto.address))).await;
+    conformance(&open(&format!("s3://{BUCKET}/some/prefix"), &crate::common::s3::env(moto.address))).await;
 }
 
 /// `TEST_STORAGE_URL=s3://bucket/empty-prefix AWS_...=... scripts/test --test backends` tries a store of your own; what it

@@ -1,20 +1,12 @@
 //! `recording.mp4` in real browsers: it plays and seeks across every change of size, slate and speaker, and shows the right
 //! picture each time. The browsers are headless, and the page that they open tests itself and reports by HTTP.
 
-#[path = "common/browser.rs"]
-mod browser;
-#[path = "common/hosting.rs"]
-mod hosting;
-#[path = "common/script.rs"]
-mod script;
-#[path = "common/truth.rs"]
-mod truth;
-
-use browser::{chromium, firefox, launch};
-use hosting::host_and_hear;
+use crate::common::browser::{chromium, firefox, launch};
+use crate::common::hosting::host_and_hear;
+use crate::common::script::{Clip, Look, Rendered, Script, Sound, settings, steady};
+use crate::common::truth;
 use rtms_recorder::render::Settings;
 use rtms_recorder::timeline::picture::EncodePolicy;
-use script::{Clip, Look, Rendered, Script, Sound, settings, steady};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;

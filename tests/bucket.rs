@@ -1,10 +1,8 @@
 //! A bucket in trouble, seen through the whole recorder: what it refuses stays in the spool and is sent again, by itself, until
 //! the bucket has it.
 
-mod common;
-
-use common::s3::{Fault, S3Server, Seen};
-use common::{Home, meeting, play, play_one, until};
+use crate::common::s3::{Fault, S3Server, Seen};
+use crate::common::{Home, meeting, play, play_one, until};
 use hyper::Method;
 use rtms_recorder::protocol::message::Medium;
 use std::time::Duration;
@@ -94,7 +92,7 @@ async fn refused_credentials_cost_nothing_but_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn away_while_twenty_recordings_end() {
     const MEETINGS: usize = 20;
-    let address = common::ports::free();
+    let address = crate::common::ports::free();
     let home = Home::with_s3(address);
     let recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 6);

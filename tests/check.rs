@@ -1,10 +1,8 @@
 //! `check`, as an operator runs it: all is well; then each thing is broken in turn, and the line about it says so.
 
-mod common;
-
-use common::s3::{self, Fault, S3Server, Seen};
-use common::tls::TlsProxy;
-use common::{Home, http, meeting, play, small};
+use crate::common::s3::{self, Fault, S3Server, Seen};
+use crate::common::tls::TlsProxy;
+use crate::common::{Home, http, meeting, play, small};
 use hyper::Method;
 use rtms_recorder::simulator::Rest;
 use serde_json::Value;
@@ -48,7 +46,7 @@ async fn check(home: &Home, args: &[&str]) -> Said {
     let output = tokio::task::spawn_blocking(move || command.output().expect("the binary runs")).await.unwrap();
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let all = format!("{text}{}", String::from_utf8_lossy(&output.stderr));
-    for secret in [common::CLIENT_SECRET, common::SECRET_TOKEN, s3::SECRET_KEY] {
+    for secret in [crate::common::CLIENT_SECRET, crate::common::SECRET_TOKEN, s3::SECRET_KEY] {
         assert!(!all.contains(secret), "a secret is shown: {all}");
     }
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
@@ -62,7 +60,7 @@ async fn check(home: &Home, args: &[&str]) -> Said {
 
 /// A home whose Zoom is nowhere: what is asked of it fails at once.
 async fn alone(mut home: Home) -> Home {
-    home.set_zoom(common::ports::free());
+    home.set_zoom(crate::common::ports::free());
     home
 }
 
@@ -73,7 +71,7 @@ const WITHOUT_ZOOM: [&str; 1] = ["zoom credentials"];
 async fn all_is_well_beside_a_recorder_that_records() {
     let server = S3Server::start().await;
     let mut home = Home::with_s3(server.address);
-    let rest = common::ports::free();
+    let rest = crate::common::ports::free();
     home.set_zoom(rest);
     home.set("SHUTDOWN", "handover");
     let recorder = home.start().await;
@@ -137,9 +135,9 @@ async fn all_is_well_beside_a_recorder_that_records() {
         &["Zoom answered 400 (code invalid_client)", "Zoom does not know this app; check"],
     );
     said.has("webhook", "failure", &["answered 401 Unauthorized", "set the same ZOOM_SECRET_TOKEN here and there"]);
-    home.set("ZOOM_CLIENT_SECRET", common::CLIENT_SECRET);
+    home.set("ZOOM_CLIENT_SECRET", crate::common::CLIENT_SECRET);
     // Another app beside it, that Zoom and this recorder know nothing of.
-    home.set("ZOOM_SECRET_TOKEN", common::SECRET_TOKEN);
+    home.set("ZOOM_SECRET_TOKEN", crate::common::SECRET_TOKEN);
     home.set("ZOOM_CLIENT_ID_2", "another");
     home.set("ZOOM_CLIENT_SECRET_2", "secret-of-another");
     home.set("ZOOM_SECRET_TOKEN_2", "token-of-another");
@@ -270,7 +268,7 @@ async fn limits_and_room() {
 
 #[test]
 fn a_spool_that_cannot_be_written_to() {
-    small::run("a_spool_that_cannot_be_written_to", async {
+    small::run("check::a_spool_that_cannot_be_written_to", async {
         let mut home = alone(Home::new()).await;
         let disk = small::SmallDisk::over(&home.spool(), "8m");
         check(&home, &[]).await.has("spool", "ok", &["can be written to"]);
@@ -386,7 +384,7 @@ async fn the_bucket() {
     home.set("AWS_SECRET_ACCESS_KEY", s3::SECRET_KEY);
     home.set("STORAGE_URL", "s3://another/team");
     check(&home, &[]).await.has("bucket", "failure", &["create the bucket, or correct STORAGE_URL"]);
-    home.set("AWS_ENDPOINT", &format!("http://{}", common::ports::free()));
+    home.set("AWS_ENDPOINT", &format!("http://{}", crate::common::ports::free()));
     let said = check(&home, &[]).await;
     said.has("bucket", "failure", &["check the endpoint (for S3 AWS_ENDPOINT) and the network"]);
     said.has("clock", "warning", &["gave no date"]);
@@ -434,7 +432,7 @@ async fn the_webhooks_public_address() {
     asked(&home, &url(address, "/hook")).await.has("webhook", "failure", &["404", "WEBHOOK_PATH (/webhook)"]);
     asked(&home, &url(address, "/healthz")).await.has("webhook", "failure", &["405", "pass POST on"]);
     asked(&home, "http://recorder.example.com/webhook").await.has("webhook", "failure", &["is not https"]);
-    let nobody = common::ports::free();
+    let nobody = crate::common::ports::free();
     asked(&home, &url(nobody, "/webhook")).await.has("webhook", "failure", &["gave no answer", "start the recorder"]);
     for (answer, text) in [
         ("HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nWelcome", "something that is no recorder answered"),

@@ -1,9 +1,7 @@
 //! ffmpeg dies, hangs, or outlives the recorder: nothing is lost, and what has outlived a recorder writes nothing that the next
 //! one uses. That it is missing altogether is in `process.rs`.
 
-mod common;
-
-use common::{Home, Recorder, meeting, provide_crypto, until};
+use crate::common::{Home, Recorder, meeting, provide_crypto, until};
 use rtms_recorder::simulator::{self, MeetingSummary, Progress};
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
@@ -59,7 +57,7 @@ async fn a_child_that_is_killed_is_started_again_from_the_journal() {
     let sent = playing.await.expect("no panic");
     recorder.published(1).await;
     all_is_there(&home, &sent).await;
-    let metrics = common::http::get(recorder.admin_address(), "/metrics").await.body;
+    let metrics = crate::common::http::get(recorder.admin_address(), "/metrics").await.body;
     assert!(metrics.contains("recorder_ffmpeg_restarts_total 1\n"), "{metrics}");
 }
 
@@ -95,7 +93,7 @@ async fn a_child_does_not_outlive_a_recorder_that_is_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_that_wakes_up_later_writes_nothing_that_is_used() {
     let mut home = Home::new();
-    home.set("PORT", &common::ports::free().port().to_string());
+    home.set("PORT", &crate::common::ports::free().port().to_string());
     let recorder = home.start().await;
     let playing = playing(&recorder);
     let child = encoder(&recorder).await;
@@ -116,7 +114,7 @@ async fn a_child_that_wakes_up_later_writes_nothing_that_is_used() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_that_outlives_its_recorder_writes_nothing_that_is_used() {
     let mut home = Home::new();
-    home.set("PORT", &common::ports::free().port().to_string());
+    home.set("PORT", &crate::common::ports::free().port().to_string());
     // The first one that assembles sleeps before it does.
     let (began, ended) = (home.path("began"), home.path("ended"));
     home.wrap_ffmpeg(&format!(
@@ -127,7 +125,7 @@ async fn a_step_that_outlives_its_recorder_writes_nothing_that_is_used() {
     ));
 
     let recorder = home.start().await;
-    let sent = common::play_one(meeting(&recorder.webhook, 6)).await;
+    let sent = crate::common::play_one(meeting(&recorder.webhook, 6)).await;
     until("it is being assembled", || began.exists()).await;
     recorder.kill();
     let recorder = home.start().await;

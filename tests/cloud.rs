@@ -1,9 +1,7 @@
 //! Zoom's own cloud recordings: imported as they are, once, whatever happens to events, downloads, tokens and processes.
 
-mod common;
-
-use common::tls::TlsProxy;
-use common::{ACCOUNT, Home, Recorder, Recording, meeting, play, ports, provide_crypto, until};
+use crate::common::tls::TlsProxy;
+use crate::common::{ACCOUNT, Home, Recorder, Recording, meeting, play, ports, provide_crypto, until};
 use rtms_recorder::output::manifest::{CloudSource, Source};
 use rtms_recorder::simulator::{Cloud, Download, Events, Rest, Settings, Summary};
 use serde_json::{Value, json};
@@ -256,7 +254,7 @@ async fn a_kill_costs_only_the_last_bytes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_fetched_waits_for_the_bucket() {
     let zoom = Zoom::new();
-    let address = common::ports::free();
+    let address = crate::common::ports::free();
     let mut home = Home::with_s3(address);
     home.set_zoom(zoom.rest);
     let recorder = home.start().await;
@@ -265,7 +263,7 @@ async fn what_was_fetched_waits_for_the_bucket() {
     let whole = |file: &String| file.contains("/out/") && !file.ends_with(".part") && !file.ends_with(".version");
     until("all is in the spool", || home.spool_files().iter().filter(|file| whole(file)).count() == 3).await;
     recorder.kill();
-    let server = common::s3::S3Server::start_at(address).await;
+    let server = crate::common::s3::S3Server::start_at(address).await;
     let recorder = home.start().await;
     imported(&home, &recorder, 1).await;
     check_video(&home.bucket().recording().await, MIB);
@@ -346,7 +344,7 @@ async fn nothing_is_fetched_from_hosts_that_are_not_zooms() {
         .collect();
     let body = json!({"event": "recording.completed", "event_ts": 1, "download_token": "t", "payload": {"object": {
         "uuid": "u/==", "id": 1, "start_time": "2026-08-01T10:00:00Z", "recording_files": files}}});
-    let answer = common::http::signed(recorder.address(), body.to_string().as_bytes()).await;
+    let answer = crate::common::http::signed(recorder.address(), body.to_string().as_bytes()).await;
     assert_eq!(answer.status, 200);
     imported(&home, &recorder, 1).await;
     let connected = tokio::time::timeout(Duration::from_millis(300), listener.accept()).await;
@@ -368,7 +366,7 @@ async fn the_event_is_answered_once_it_is_in_the_spool() {
     home.set("ZOOM_ALLOWED_HOSTS", "127.0.0.1,.zoom.us");
     home.set("HTTPS_PROXY", "http://127.0.0.1:9");
     let recorder = home.start().await;
-    assert_eq!(common::http::signed(recorder.address(), &body).await.status, 200);
+    assert_eq!(crate::common::http::signed(recorder.address(), &body).await.status, 200);
     recorder.kill();
     let files = home.spool_files();
     assert!(files.iter().any(|file| file.starts_with(".cloud/") && file.ends_with("/intent.json")), "{files:?}");
@@ -377,7 +375,7 @@ async fn the_event_is_answered_once_it_is_in_the_spool() {
     recorder.wait_for("going on with the import of a cloud recording").await;
     recorder.wait_for("cannot be fetched yet").await;
     let again = std::fs::read("fixtures/webhook/recording-completed-again-other-addresses.json").expect("the fixture");
-    assert_eq!(common::http::signed(recorder.address(), &again).await.status, 200);
+    assert_eq!(crate::common::http::signed(recorder.address(), &again).await.status, 200);
     recorder.wait_for("nothing of it is new").await;
     let intents: Vec<_> = home.spool_files().into_iter().filter(|file| file.ends_with("intent.json")).collect();
     assert_eq!(intents.len(), 1, "{intents:?}");
@@ -415,7 +413,7 @@ async fn recover_leaves_what_cannot_be_fetched() {
     home.set("ZOOM_ALLOWED_HOSTS", "127.0.0.1,.zoom.us");
     let recorder = home.start().await;
     let body = std::fs::read("fixtures/webhook/recording-completed.json").expect("the fixture");
-    assert_eq!(common::http::signed(recorder.address(), &body).await.status, 200);
+    assert_eq!(crate::common::http::signed(recorder.address(), &body).await.status, 200);
     recorder.kill();
     let output = tokio::task::spawn_blocking(move || (home.run(&["recover"]), home)).await.expect("it runs");
     let said = String::from_utf8_lossy(&output.0.stderr);
@@ -431,7 +429,7 @@ async fn imports_can_be_switched_off() {
     home.set("CLOUD_RECORDINGS", "ignore");
     let recorder = home.start().await;
     let body = std::fs::read("fixtures/webhook/recording-completed.json").expect("the fixture");
-    assert_eq!(common::http::signed(recorder.address(), &body).await.status, 200);
+    assert_eq!(crate::common::http::signed(recorder.address(), &body).await.status, 200);
     recorder.wait_for("CLOUD_RECORDINGS is ignore").await;
     assert_eq!(home.spool_files(), Vec::<String>::new());
 }

@@ -1,9 +1,7 @@
 //! Sockets that break, servers that move, webhooks that come twice or too late: one recording, and it says what is
 //! missing. Played in real time, since the recorder measures outages by its own clock.
 
-mod common;
-
-use common::{Home, Recording, measure, meeting, play, play_one};
+use crate::common::{Home, Recording, measure, meeting, play, play_one};
 use rtms_recorder::protocol::message::Medium;
 use rtms_recorder::simulator::{Cut, MeetingSummary, Settings, Target};
 use std::time::Duration;
@@ -136,7 +134,7 @@ async fn webhooks_that_come_twice_and_late_make_one_recording() {
     let recorder = home.start().await;
     let event = serde_json::json!({"event": "meeting.rtms_started", "event_ts": sent.start_ms, "payload": {
         "meeting_uuid": sent.meeting_id, "rtms_stream_id": sent.stream_id, "server_urls": "ws://127.0.0.1:9/x"}});
-    let answer = common::http::signed(recorder.address(), event.to_string().as_bytes()).await;
+    let answer = crate::common::http::signed(recorder.address(), event.to_string().as_bytes()).await;
     assert_eq!(answer.status, 200);
     assert_eq!(recorder.logged("recording started").len(), 0);
     assert_eq!(home.spool_files(), [format!("{}/done.json", sent.stream_id)]);
@@ -166,14 +164,14 @@ async fn an_interrupted_event_from_before_the_connection_disturbs_nothing() {
     let recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 8);
     settings.speed = 1.0;
-    common::provide_crypto();
+    crate::common::provide_crypto();
     let playing = tokio::spawn(rtms_recorder::simulator::run(settings, rtms_recorder::simulator::Progress::silent()));
     recorder.wait_for("recording started").await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let start = std::fs::read(home.spooled().join("start.json")).expect("the event");
     let mut event: serde_json::Value = serde_json::from_slice(&start).expect("JSON");
     event["event"] = "meeting.rtms_interrupted".into();
-    assert_eq!(common::http::signed(recorder.address(), event.to_string().as_bytes()).await.status, 200);
+    assert_eq!(crate::common::http::signed(recorder.address(), event.to_string().as_bytes()).await.status, 200);
     let sent = playing.await.expect("no panic").expect("it can be played").meetings.remove(0);
     assert_eq!((sent.signaling_handshakes, sent.losses.len()), (1, 0), "{sent}");
 }

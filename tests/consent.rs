@@ -1,9 +1,7 @@
 //! Consent withdrawn (stop reason 8): everything of a stream goes, wherever it is, and a manifest says so.
 
-mod common;
-
-use common::http::{now_s, signed};
-use common::{Home, Recorder, begin, meeting, play_one, until};
+use crate::common::http::{now_s, signed};
+use crate::common::{Home, Recorder, begin, meeting, play_one, until};
 use rtms_recorder::journal::{Disk, Note};
 use rtms_recorder::output::Manifest;
 use serde_json::json;
@@ -198,7 +196,7 @@ async fn withdrawn_while_the_spool_cannot_say_where_it_is() {
 /// The word is durable when it is answered: a kill right after it changes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn withdrawn_while_the_bucket_is_away_and_killed_before_it_is_back() {
-    let address = common::ports::free();
+    let address = crate::common::ports::free();
     let home = Home::with_s3(address);
     let recorder = home.start().await;
     let sent = play_one(meeting(&recorder.webhook, 6)).await;
@@ -212,7 +210,7 @@ async fn withdrawn_while_the_bucket_is_away_and_killed_before_it_is_back() {
         !files.iter().any(|file| file.contains("/journal/") || file.contains("/out/") || file.contains("/render/"))
     })
     .await;
-    let _server = common::s3::S3Server::start_at(address).await;
+    let _server = crate::common::s3::S3Server::start_at(address).await;
     recorder.wait_for("deleted, as consent was withdrawn").await;
     nothing_is_left(&home, &sent.stream_id).await;
 }
@@ -251,7 +249,7 @@ async fn events_that_come_late_are_about_the_recording_of_their_time() {
 /// An earlier recording of a stream may be picked up after a later one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_event_finds_the_newest_recording_after_a_restart() {
-    let address = common::ports::free();
+    let address = crate::common::ports::free();
     let home = Home::with_s3(address);
     let recorder = home.start().await;
     let at = now_s() * 1000;
@@ -272,14 +270,14 @@ async fn a_stop_event_finds_the_newest_recording_after_a_restart() {
         stop_of(&recorder, stream, stream, at + 3000, 6).await;
     }
     recorder.wait_for_many("stream ended", 6).await;
-    let _server = common::s3::S3Server::start_at(address).await;
+    let _server = crate::common::s3::S3Server::start_at(address).await;
     recorder.published(12).await;
 }
 
 /// Where it was in the bucket is known to the end, though it would go elsewhere today.
 #[tokio::test(flavor = "multi_thread")]
 async fn withdrawn_and_killed_and_the_template_is_another() {
-    let address = common::ports::free();
+    let address = crate::common::ports::free();
     let mut home = Home::with_s3(address);
     let recorder = home.start().await;
     let sent = play_one(meeting(&recorder.webhook, 4)).await;
@@ -290,7 +288,7 @@ async fn withdrawn_and_killed_and_the_template_is_another() {
 
     home.set("KEY_TEMPLATE", "elsewhere/{stream}/{time}");
     let recorder = home.start().await;
-    let _server = common::s3::S3Server::start_at(address).await;
+    let _server = crate::common::s3::S3Server::start_at(address).await;
     recorder.wait_for("deleted, as consent was withdrawn").await;
     nothing_is_left(&home, &sent.stream_id).await;
     assert!(!home.bucket().keys().await[0].starts_with("elsewhere/"));
@@ -343,12 +341,12 @@ async fn a_spool_without_room_takes_no_new_stream_and_says_so() {
     let mut home = Home::new();
     home.set("SPOOL_MIN_FREE", "1000TiB");
     let recorder = home.start().await;
-    let body = json!({"event": "meeting.rtms_started", "event_ts": common::http::now_s() * 1000, "payload": {
+    let body = json!({"event": "meeting.rtms_started", "event_ts": crate::common::http::now_s() * 1000, "payload": {
         "meeting_uuid": "m", "rtms_stream_id": "s", "server_urls": "ws://127.0.0.1:9"}});
     assert_eq!(signed(recorder.address(), body.to_string().as_bytes()).await.status, 503, "Zoom is to send it again");
     let line = recorder.wait_for("an event was not taken").await;
     assert!(line["err"].as_str().is_some_and(|err| err.contains("SPOOL_MIN_FREE")), "{line}");
-    let ready = common::http::get(recorder.address(), "/readyz").await;
+    let ready = crate::common::http::get(recorder.address(), "/readyz").await;
     assert!(ready.status == 503 && ready.body.contains("SPOOL_MIN_FREE"), "{ready:?}");
     assert_eq!(home.spool_files(), Vec::<String>::new());
 }

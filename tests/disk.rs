@@ -1,11 +1,9 @@
 //! A spool whose disk is full: below `SPOOL_MIN_FREE`, down to the last byte while a meeting runs, and while it is rendered.
 
-mod common;
-
-use common::http::{get, now_s, signed};
-use common::loss::lines;
-use common::small::{self, SmallDisk};
-use common::{Home, begin, meeting, until};
+use crate::common::http::{get, now_s, signed};
+use crate::common::loss::lines;
+use crate::common::small::{self, SmallDisk};
+use crate::common::{Home, begin, meeting, until};
 use rtms_recorder::simulator::Size;
 use serde_json::json;
 use std::time::Duration;
@@ -20,7 +18,7 @@ fn journal_bytes(home: &Home) -> u64 {
 
 #[test]
 fn below_the_least_free_space_new_streams_are_refused_and_running_ones_go_on() {
-    small::run("below_the_least_free_space_new_streams_are_refused_and_running_ones_go_on", async {
+    small::run("disk::below_the_least_free_space_new_streams_are_refused_and_running_ones_go_on", async {
         let mut home = Home::new();
         home.set("SPOOL_MIN_FREE", "12MiB");
         let disk = SmallDisk::over(&home.spool(), "24m");
@@ -59,7 +57,7 @@ fn below_the_least_free_space_new_streams_are_refused_and_running_ones_go_on() {
 /// Full to the last byte for so long that not all of what arrives can wait in memory.
 #[test]
 fn full_while_recording_what_is_lost_is_counted_and_listed() {
-    small::run("full_while_recording_what_is_lost_is_counted_and_listed", async {
+    small::run("disk::full_while_recording_what_is_lost_is_counted_and_listed", async {
         let mut home = Home::new();
         home.set("VIDEO_SIZE", "fhd");
         let disk = SmallDisk::over(&home.spool(), "400m");
@@ -104,7 +102,7 @@ fn full_while_recording_what_is_lost_is_counted_and_listed() {
         let lost: i64 = gaps.iter().filter(|gap| gap.2 == "disk").map(|gap| gap.1 - gap.0).sum();
         println!("MEASURED: {dropped} messages lost, {lost} ms of sound and picture; gaps {gaps:?}");
         assert!(lost > 1000, "{gaps:?}");
-        common::loss::told(&recording, &sent);
+        crate::common::loss::told(&recording, &sent);
         recorder.kill();
     });
 }
@@ -112,7 +110,7 @@ fn full_while_recording_what_is_lost_is_counted_and_listed() {
 /// What is to be deleted does not wait for the room that it takes.
 #[test]
 fn full_and_consent_is_withdrawn() {
-    small::run("full_and_consent_is_withdrawn", async {
+    small::run("disk::full_and_consent_is_withdrawn", async {
         let home = Home::new();
         let disk = SmallDisk::over(&home.spool(), "48m");
         let recorder = home.start().await;
@@ -143,7 +141,7 @@ fn full_and_consent_is_withdrawn() {
 
 #[test]
 fn full_while_rendering_it_is_done_when_there_is_room() {
-    small::run("full_while_rendering_it_is_done_when_there_is_room", async {
+    small::run("disk::full_while_rendering_it_is_done_when_there_is_room", async {
         let home = Home::new();
         let disk = SmallDisk::over(&home.spool(), "48m");
         let recorder = home.start().await;
@@ -156,7 +154,7 @@ fn full_while_rendering_it_is_done_when_there_is_room() {
         recorder.wait_for("media flow").await;
         tokio::time::sleep(Duration::from_secs(6)).await;
         // Room for the rest of the journal, and not for the files.
-        disk.leave(5 * MIB);
+        disk.leave(8 * MIB);
         let failed = recorder.wait_for("rendering failed; nothing is lost").await;
         let err = failed["err"].as_str().expect("a reason");
         assert!(err.contains("No space left"), "{err}");

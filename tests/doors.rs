@@ -1,11 +1,9 @@
 //! The public door of a running recorder, and the addresses behind it: what is let in, what is refused, and what is
 //! said about it.
 
-mod common;
-
-use common::http::{Answer, Seal, get, now_s, raw, request, signed, signed_with};
-use common::tls::TlsProxy;
-use common::{Home, LIMIT, Recorder, SECRET_TOKEN, begin, meeting, play_one};
+use crate::common::http::{Answer, Seal, get, now_s, raw, request, signed, signed_with};
+use crate::common::tls::TlsProxy;
+use crate::common::{Home, LIMIT, Recorder, SECRET_TOKEN, begin, meeting, play_one};
 use rtms_recorder::events::server::MOST_CONNECTIONS;
 use rtms_recorder::listen::HEAD_WITHIN;
 use serde_json::{Value, json};
@@ -246,7 +244,7 @@ async fn certificates_are_checked() {
     let mut home = Home::new();
     home.set("ZOOM_ALLOWED_HOSTS", "localhost");
     // The simulator's address has to be known to the proxy before either is there.
-    let inside = common::ports::free();
+    let inside = crate::common::ports::free();
     let proxy = TlsProxy::start(inside, home.spool().parent().expect("a directory")).await;
 
     let recorder = home.start().await;

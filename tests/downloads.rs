@@ -1,9 +1,7 @@
 //! Imports of cloud recordings from servers that are not as they should be, by events that are not, and what that costs.
 
-mod common;
-
-use common::http::signed;
-use common::{Home, Recorder, until};
+use crate::common::http::signed;
+use crate::common::{Home, Recorder, until};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -119,7 +117,7 @@ fn content(seed: u64, len: usize) -> Vec<u8> {
 }
 
 async fn tell(recorder: &Recorder, files: &[Value]) {
-    let body = json!({"event": "recording.completed", "event_ts": common::loss::now_ms(), "download_token": "of-the-event",
+    let body = json!({"event": "recording.completed", "event_ts": crate::common::loss::now_ms(), "download_token": "of-the-event",
         "payload": {"object": {"uuid": "u/==", "id": 1, "start_time": "2026-08-01T10:00:00Z", "recording_files": files}}});
     assert_eq!(signed(recorder.address(), body.to_string().as_bytes()).await.status, 200);
 }

@@ -1,10 +1,8 @@
 //! The event WebSocket: recording without a public address, both doors at once, and what becomes of a socket that is cut,
 //! taken over, or whose token is not good any more.
 
-mod common;
-
-use common::http::get;
-use common::{ACCOUNT, CLIENT_ID, Home, LIMIT, Recorder, meeting, play, ports, until};
+use crate::common::http::get;
+use crate::common::{ACCOUNT, CLIENT_ID, Home, LIMIT, Recorder, meeting, play, ports, until};
 use rtms_recorder::simulator::{Events, EventsSummary, Rest, Settings, Summary};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -74,7 +72,7 @@ async fn a_meeting_is_recorded_by_the_event_socket_alone() {
         }
         let recorder = home.start().await;
         // Without a Secret Token no webhook can be told from a forged one.
-        let forged = common::http::signed(recorder.address(), b"{\"event\":\"meeting.started\"}").await;
+        let forged = crate::common::http::signed(recorder.address(), b"{\"event\":\"meeting.started\"}").await;
         assert_eq!(forged.status, 401);
         let ready = get(recorder.address(), "/readyz").await;
         assert!(ready.status == 503 && ready.body.contains("the event WebSocket is not open"), "{ready:?}");
@@ -99,7 +97,7 @@ async fn a_meeting_is_recorded_by_the_event_socket_alone() {
 async fn the_same_events_by_both_doors_make_one_recording() {
     let zoom = Zoom::new();
     let mut home = zoom.home();
-    home.set("ZOOM_SECRET_TOKEN", common::SECRET_TOKEN);
+    home.set("ZOOM_SECRET_TOKEN", crate::common::SECRET_TOKEN);
     let recorder = home.start().await;
     let mut settings = zoom.meeting(&recorder, 12);
     settings.events.as_mut().expect("events").webhooks_too = true;
@@ -194,7 +192,7 @@ async fn what_is_wrong_with_the_credentials_is_said_and_tried_again() {
     assert!(line["because"].as_str().is_some_and(|text| text.contains("gave no answer")), "{line}");
     let mut settings = zoom.meeting(&recorder, 4);
     settings.events.as_mut().expect("events").wait = Duration::from_secs(20);
-    common::provide_crypto();
+    crate::common::provide_crypto();
     let played = tokio::spawn(rtms_recorder::simulator::run(settings, rtms_recorder::simulator::Progress::silent()));
     let line = recorder.wait_for("check ZOOM_ACCOUNT_ID").await;
     assert_eq!(line["level"], "WARN", "{line}");
@@ -238,7 +236,7 @@ async fn checked(home: &Home, args: &[&str]) -> (String, String) {
     let output =
         tokio::task::spawn_blocking(move || command.output().expect("the binary runs")).await.expect("it runs");
     let said = String::from_utf8(output.stdout).expect("UTF-8");
-    assert!(!said.contains("access_token") && !said.contains(common::CLIENT_SECRET), "{said}");
+    assert!(!said.contains("access_token") && !said.contains(crate::common::CLIENT_SECRET), "{said}");
     let lines = said.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     let line = lines.into_iter().find(|line| line["check"] == "event websocket").unwrap_or_else(|| panic!("{said}"));
     (line["outcome"].as_str().unwrap_or_default().to_owned(), line["text"].as_str().unwrap_or_default().to_owned())

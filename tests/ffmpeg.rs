@@ -1,9 +1,6 @@
 //! Tracks and children against the real ffmpeg: what comes out is measured by ffprobe or by decoding it.
 
-#[path = "common/media.rs"]
-mod media;
-
-use media::*;
+use crate::common::media::*;
 use rtms_recorder::container::flv;
 use rtms_recorder::container::mp4::Listed;
 use rtms_recorder::ffmpeg::args::{self, Canvas, Index};

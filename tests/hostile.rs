@@ -1,10 +1,8 @@
 //! Strangers at the doors of a running recorder: a meeting is recorded to the last beep whatever they try meanwhile, what is
 //! replayed has no effect, and servers lead nowhere but to allowed hosts.
 
-mod common;
-
-use common::http::{Seal, now_s, raw, signed};
-use common::{Home, LIMIT, Recorder, SECRET_TOKEN, meeting, play};
+use crate::common::http::{Seal, now_s, raw, signed};
+use crate::common::{Home, LIMIT, Recorder, SECRET_TOKEN, meeting, play};
 use futures_util::{SinkExt, StreamExt};
 use rtms_recorder::simulator::{Attack, Siege};
 use serde_json::json;
@@ -112,7 +110,7 @@ fn event(what: &str, event_ts: Option<i64>, server: &str) -> serde_json::Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_replayed_after_the_end_starts_nothing_not_even_after_a_restart() {
     let mut home = Home::new();
-    home.set("PORT", &common::ports::free().port().to_string());
+    home.set("PORT", &crate::common::ports::free().port().to_string());
     let recorder = home.start().await;
     let (to, now) = (recorder.address(), now_s());
     let at = |s: i64| Some((now + s) * 1000);

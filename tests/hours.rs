@@ -1,15 +1,10 @@
 //! Four hours of media with a sample clock beside Zoom's, rendered from generated journals and measured everywhere.
 
-#[path = "common/script.rs"]
-mod script;
-#[path = "common/truth.rs"]
-mod truth;
-
+use crate::common::script::{Clip, Look, Script, Sound, flashes, settings, steady};
+use crate::common::truth::{self, assert_adds_up, beeps, gaps, largest_offset, pictures};
 use rtms_recorder::media::TrackKey;
 use rtms_recorder::render::Settings;
-use script::{Clip, Look, Script, Sound, flashes, settings, steady};
 use std::time::Instant;
-use truth::{assert_adds_up, beeps, gaps, largest_offset, pictures};
 
 const FOUR_HOURS: i64 = 4 * 3600 * 1000;
 /// How far sound and picture may be apart, anywhere.

@@ -3,11 +3,9 @@
 //!
 //! `KILLS` says how often (`scripts/kill-loop` asks for 100), `SEED` which moments.
 
-mod common;
-
-use common::chance::Chance;
-use common::loss::{journals, median, newest_media, now_ms, told};
-use common::{Home, Recorder, begin, meeting, s3, until};
+use crate::common::chance::Chance;
+use crate::common::loss::{journals, median, newest_media, now_ms, told};
+use crate::common::{Home, Recorder, begin, meeting, s3, until};
 use std::time::{Duration, Instant};
 
 /// How much of what has arrived may be in memory only, as the README says, in ms.
@@ -65,7 +63,7 @@ async fn killed_at_any_moment_there_is_one_recording_and_it_says_what_it_lacks()
 /// One meeting.
 async fn round(n: usize, mut chance: Chance) -> Outcome {
     let mut home = Home::new();
-    home.set("PORT", &common::ports::free().port().to_string());
+    home.set("PORT", &crate::common::ports::free().port().to_string());
     if n % 3 == 2 {
         home.set("AUDIO_STREAMS", "participants");
     }
@@ -152,7 +150,7 @@ async fn killed_before_the_journal_had_its_first_line() {
 /// that is over.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_before_it_had_noted_the_end_it_knows_from_the_stop_event() {
-    let address = common::ports::free();
+    let address = crate::common::ports::free();
     let home = Home::with_s3(address);
     let recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 20);
@@ -195,6 +193,6 @@ async fn killed_before_it_had_noted_the_end_it_knows_from_the_stop_event() {
 async fn stop(recorder: &Recorder, stream_id: &str) {
     let stop = serde_json::json!({"event": "meeting.rtms_stopped", "event_ts": now_ms(), "payload": {
         "meeting_uuid": "m", "rtms_stream_id": stream_id, "stop_reason": 6}});
-    let answer = common::http::signed(recorder.address(), stop.to_string().as_bytes()).await;
+    let answer = crate::common::http::signed(recorder.address(), stop.to_string().as_bytes()).await;
     assert_eq!(answer.status, 200);
 }

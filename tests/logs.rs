@@ -1,8 +1,6 @@
 //! What is logged of an ordinary meeting: few lines, each naming its recording, and nothing of what was said.
 
-mod common;
-
-use common::{CLIENT_SECRET, Home, SECRET_TOKEN, meeting, play_one};
+use crate::common::{CLIENT_SECRET, Home, SECRET_TOKEN, meeting, play_one};
 use serde_json::Value;
 
 /// All texts of a recording's files, by line or by field: what no log may show.

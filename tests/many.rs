@@ -1,11 +1,9 @@
 //! Many meetings at once. The recorder goes in the middle of them: all end up in the bucket, each without what came while it
 //! was not there. There are more than can be rendered: their files come later, and are the same.
 
-mod common;
-
-use common::http::{get, metric};
-use common::loss::told;
-use common::{Home, Recorder, begin, meeting, provide_crypto};
+use crate::common::http::{get, metric};
+use crate::common::loss::told;
+use crate::common::{Home, Recorder, begin, meeting, provide_crypto};
 use rtms_recorder::protocol::message::Medium;
 use rtms_recorder::simulator::{self, Progress};
 use std::time::{Duration, Instant};
@@ -31,7 +29,7 @@ async fn fifty_meetings_survive_a_restart() {
 
 async fn fifty(end: impl AsyncFnOnce(Recorder)) {
     let mut home = Home::new();
-    home.set("PORT", &common::ports::free().port().to_string());
+    home.set("PORT", &crate::common::ports::free().port().to_string());
     let recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 14);
     settings.speed = 1.0;

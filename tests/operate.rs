@@ -1,8 +1,6 @@
 //! What scripts/deploy says is so: the run-book is looked up by the texts that the program prints, and the files name each other's
 //! paths and the program's variables.
 
-mod common;
-
 use std::path::Path;
 use std::process::Command;
 
@@ -117,7 +115,7 @@ async fn the_health_check_tells_a_recorder_that_runs() {
     let (_, check) =
         docker.split_once("\nHEALTHCHECK ").and_then(|(_, rest)| rest.split_once("CMD ")).expect("a check");
     let words: Vec<String> = serde_json::from_str(check.lines().next().expect("a line")).expect("JSON");
-    let recorder = common::Home::new().start().await;
+    let recorder = crate::common::Home::new().start().await;
     let port = recorder.address().port().to_string();
     let healthy = || Command::new(&words[0]).args(&words[1..]).env("PORT", &port).status().expect("bash").success();
     assert!(healthy());

@@ -1,18 +1,10 @@
 //! The pages in the bucket, in real browsers: they play, follow, seek, search, keep two videos in step, and let nothing out,
 //! whatever people are called and write; from a directory, from static hosting, and by signed links.
 
-#[path = "common/browser.rs"]
-mod browser;
-mod common;
-#[path = "common/hosting.rs"]
-mod hosting;
-#[path = "common/remote.rs"]
-mod remote;
-
-use common::s3::S3Server;
-use common::{Home, meeting, play_one};
-use hosting::host;
-use remote::Remote;
+use crate::common::hosting::host;
+use crate::common::remote::Remote;
+use crate::common::s3::S3Server;
+use crate::common::{Home, meeting, play_one};
 use rtms_recorder::output::Manifest;
 use rtms_recorder::output::page::{self, File, Sources};
 use rtms_recorder::simulator::Span;
@@ -462,7 +454,7 @@ async fn a_private_bucket_plays_by_signed_links() {
     only(&browser, &[&file_url(&page), &s3]);
     assert!(browser.requests().iter().any(|url| url.starts_with(&s3) && url.contains("X-Amz-Signature=")));
     let text = std::fs::read_to_string(&page).unwrap();
-    assert!(!text.contains(common::s3::SECRET_KEY) && text.contains("X-Amz-Expires=3600"));
+    assert!(!text.contains(crate::common::s3::SECRET_KEY) && text.contains("X-Amz-Expires=3600"));
 
     let long = home.run(&["link", &folder, "--expires", "8d"]);
     let said = String::from_utf8_lossy(&long.stderr);

@@ -1,10 +1,8 @@
 //! scripts/deploy/s3-policy.json gives the rights that are needed, and none that is not: moto, which enforces policies, is asked with
 //! all of them, and with each taken away. It looks at actions and resources; conditions on `s3:prefix` it does not.
 
-mod common;
-
-use common::Home;
-use common::moto::Moto;
+use crate::common::Home;
+use crate::common::moto::Moto;
 use rtms_recorder::store::{Attributes, Store};
 use serde_json::Value;
 
@@ -90,7 +88,7 @@ async fn wrong(home: &Home) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_policy_is_enough_and_no_more() {
-    common::provide_crypto();
+    crate::common::provide_crypto();
     let Some(moto) = Moto::start("my-bucket").await else {
         println!("skipped: moto is not installed; scripts/test installs it where there is Python");
         return;
@@ -104,7 +102,7 @@ async fn the_policy_is_enough_and_no_more() {
     home.set("AWS_SECRET_ACCESS_KEY", between(&key, "<SecretAccessKey>", "</SecretAccessKey>"));
     // Of a bulk deletion moto looks at the right to delete the bucket's own ARN; Amazon looks at each object.
     home.set("AWS_DISABLE_BULK_DELETE", "true");
-    home.set_zoom(common::ports::free());
+    home.set_zoom(crate::common::ports::free());
 
     let policy: Value = serde_json::from_str(POLICY).expect("JSON");
     admin.allow(&policy).await;

@@ -1,14 +1,12 @@
 //! The power goes: what was not forced to the disk is gone, names and contents alike (`tests/common/platter.c`). What was
 //! answered has had its effect all the same, and of what had arrived 2 s are lost at most.
 
-mod common;
-
-use common::chance::Chance;
-use common::http::signed;
-use common::loss::{journals, median, newest_media, now_ms, told};
-use common::platter::Platter;
-use common::s3::{Fault, S3Server};
-use common::{Home, Recorder, begin, meeting, play_one, until};
+use crate::common::chance::Chance;
+use crate::common::http::signed;
+use crate::common::loss::{journals, median, newest_media, now_ms, told};
+use crate::common::platter::Platter;
+use crate::common::s3::{Fault, S3Server};
+use crate::common::{Home, Recorder, begin, meeting, play_one, until};
 use hyper::Method;
 use rtms_recorder::output::Manifest;
 use serde_json::{Value, json};
@@ -54,7 +52,7 @@ async fn what_was_answered_has_had_its_effect() {
     answered(&recorder, "meeting.rtms_started", at + 1000, json!({"server_urls": "ws://localhost:9"})).await;
     power_off(recorder, &home, &platter);
     assert!(std::fs::read_to_string(home.spooled().join("start.json")).expect("a file").contains("localhost"));
-    let journal = common::loss::lines(&home.spooled().join("journal"));
+    let journal = crate::common::loss::lines(&home.spooled().join("journal"));
     let starts = journal.iter().filter(|line| line.2["event"] == "meeting.rtms_started").count();
     assert_eq!(starts, 2, "{journal:?}");
     // Stopped.
@@ -117,7 +115,7 @@ async fn at_most_two_seconds_of_what_had_arrived_are_lost() {
 
 async fn losing_power_twice(mut chance: Chance) -> Vec<i64> {
     let mut home = Home::new();
-    home.set("PORT", &common::ports::free().port().to_string());
+    home.set("PORT", &crate::common::ports::free().port().to_string());
     let platter = Platter::under(&mut home);
     let mut recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 18);
@@ -134,7 +132,7 @@ async fn losing_power_twice(mut chance: Chance) -> Vec<i64> {
         power_off(recorder, &home, &platter);
         if was.is_some_and(|newest| at - newest < 500) {
             let journals = journals(&home);
-            let all = common::loss::lines(journals.first().expect("the journal survives"));
+            let all = crate::common::loss::lines(journals.first().expect("the journal survives"));
             let newest = all.iter().filter(|line| line.1 == "audio" || line.1 == "video").map(|line| line.0).max();
             lost_ms.push(at - newest.expect("media survive"));
         }

@@ -1,10 +1,8 @@
 //! The process: settings, the spool's lock, what is missing at start, kills and restarts, the same files from the
 //! journal alone.
 
-mod common;
-
-use common::s3::S3Server;
-use common::{Home, begin, copy, measure, meeting, play_one, until};
+use crate::common::s3::S3Server;
+use crate::common::{Home, begin, copy, measure, meeting, play_one, until};
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,7 +43,7 @@ fn a_bucket_that_cannot_be_is_a_wrong_setting() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(64), "{url}: {said}");
         assert!(said.contains("STORAGE_URL") && said.contains(expected), "{url}: {said}");
-        assert!(!said.contains(common::CLIENT_SECRET), "{said}");
+        assert!(!said.contains(crate::common::CLIENT_SECRET), "{said}");
     }
     // S3 over plain HTTP has to be allowed in so many words.
     let mut home = Home::with_s3("127.0.0.1:9".parse().expect("an address"));
@@ -80,7 +78,7 @@ async fn without_ffmpeg_meetings_are_captured_and_published_once_it_is_there() {
     assert_eq!(line["level"], "ERROR");
     let err = line["err"].as_str().expect("a reason");
     assert!(err.contains("install"), "it does not say what to do: {err}");
-    assert_eq!(common::http::get(recorder.address(), "/healthz").await.status, 200);
+    assert_eq!(crate::common::http::get(recorder.address(), "/healthz").await.status, 200);
 
     let sent = play_one(meeting(&recorder.webhook, 8)).await;
     recorder.wait_for("stream ended").await;
@@ -101,7 +99,7 @@ async fn without_ffmpeg_meetings_are_captured_and_published_once_it_is_there() {
 /// time, and the bucket gets them by itself once it is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bucket_comes_late_and_the_journal_gives_the_same_files() {
-    let address = common::ports::free();
+    let address = crate::common::ports::free();
     let home = Home::with_s3(address);
     let recorder = home.start().await;
     recorder.wait_for("the bucket does not answer as it should").await;
@@ -180,7 +178,7 @@ fn what_is_no_journal_is_not_rendered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_mid_meeting_it_joins_again() {
     let mut home = Home::new();
-    home.set("PORT", &common::ports::free().port().to_string());
+    home.set("PORT", &crate::common::ports::free().port().to_string());
     let recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 20);
     settings.speed = 1.0;
@@ -228,7 +226,7 @@ async fn killed_in_mid_meeting_it_joins_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn terminated_in_mid_meeting_the_next_start_finishes_it() {
     let mut home = Home::new();
-    home.set("PORT", &common::ports::free().port().to_string());
+    home.set("PORT", &crate::common::ports::free().port().to_string());
     let recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 16);
     settings.speed = 1.0;

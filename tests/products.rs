@@ -1,10 +1,8 @@
 //! Every product that Zoom streams, several apps at one endpoint, and the test server that Zoom published: each recorded from
 //! its first webhook to its last object.
 
-mod common;
-
-use common::http::{get, now_s, signed, signed_with};
-use common::{Home, SECRET_TOKEN, meeting, play, play_one, provide_crypto, until};
+use crate::common::http::{get, now_s, signed, signed_with};
+use crate::common::{Home, SECRET_TOKEN, meeting, play, play_one, provide_crypto, until};
 use rtms_recorder::ids::Product;
 use rtms_recorder::output::manifest::Ids;
 use rtms_recorder::protocol::message::Medium;
@@ -151,7 +149,7 @@ const OTHER: [&str; 3] = ["otherClient", "other-secret-that-no-text-may-show", "
 #[tokio::test(flavor = "multi_thread")]
 async fn each_app_signs_its_own_streams_after_a_restart_too() {
     let mut home = home();
-    home.set("PORT", &common::ports::free().port().to_string());
+    home.set("PORT", &crate::common::ports::free().port().to_string());
     for (name, value) in ["ZOOM_CLIENT_ID_2", "ZOOM_CLIENT_SECRET_2", "ZOOM_SECRET_TOKEN_2"].into_iter().zip(OTHER) {
         home.set(name, value);
     }
@@ -247,7 +245,7 @@ async fn zooms_test_server_is_recorded_from() {
     // Its pictures come in blocks and have the time of those: they are all there, within a slice of their place.
     let (received, ..) = recording.track("audio");
     assert!(received > 38_000, "{received} ms of sound");
-    let seen = common::measure::flashes(&recording.file("recording.mp4"));
+    let seen = crate::common::measure::flashes(&recording.file("recording.mp4"));
     assert!(seen.len() >= 15, "{seen:?}");
     recording.check_files();
 }

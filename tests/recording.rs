@@ -1,9 +1,7 @@
 //! Whole meetings, from the webhook to the bucket, with the files measured: is what was sent where it belongs?
 
-mod common;
-
-use common::s3::S3Server;
-use common::{Home, Recording, measure, meeting, play, play_one};
+use crate::common::s3::S3Server;
+use crate::common::{Home, Recording, measure, meeting, play, play_one};
 use rtms_recorder::simulator::{Binary, MeetingSummary, Quirks, Settings, Size, Span};
 use serde_json::{Value, json};
 
@@ -258,7 +256,7 @@ async fn text_frames_only_and_payloads_nested() {
     })
     .await;
     nothing_lost(&sent, &recording);
-    assert_eq!(recording.manifest.ids.account_id.as_deref(), Some(common::ACCOUNT));
+    assert_eq!(recording.manifest.ids.account_id.as_deref(), Some(crate::common::ACCOUNT));
     assert_eq!(recording.manifest.counters.unparsed_messages, 0);
 }
 
@@ -316,7 +314,7 @@ async fn clocks_that_run_off_and_times_that_jitter() {
 async fn a_session_of_the_video_sdk() {
     let mut home = Home::new();
     home.set("ZOOM_VIDEO_SDK_KEY", "sdkKey");
-    home.set("ZOOM_VIDEO_SDK_SECRET", common::CLIENT_SECRET);
+    home.set("ZOOM_VIDEO_SDK_SECRET", crate::common::CLIENT_SECRET);
     let recorder = home.start().await;
     let mut settings = meeting(&recorder.webhook, 6);
     settings.product = rtms_recorder::ids::Product::Session;

@@ -1,10 +1,8 @@
 //! Requests that no decent client writes: the recorder answers each as HTTP has it, or closes, and reads no second request
 //! out of the first.
 
-mod common;
-
-use common::http::{Seal, get, now_s, signed};
-use common::{Home, LIMIT, SECRET_TOKEN};
+use crate::common::http::{Seal, get, now_s, signed};
+use crate::common::{Home, LIMIT, SECRET_TOKEN};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -205,7 +203,7 @@ async fn who_is_refused_again_and_again_is_counted() {
     let recorder = home.start().await;
     let to = recorder.address();
     for _ in 0..300 {
-        let forged = common::http::request(to, "POST /webhook", &[], BODY.as_bytes()).await;
+        let forged = crate::common::http::request(to, "POST /webhook", &[], BODY.as_bytes()).await;
         assert_eq!(forged.status, 401);
     }
     assert_eq!(recorder.complaints().len(), 1, "{}", recorder.raw_log());

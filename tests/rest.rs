@@ -1,8 +1,6 @@
 //! Zoom's REST API: streams are controlled from the command line, and started again by the recorder after trouble.
 
-mod common;
-
-use common::{ACCOUNT, CLIENT_ID, CLIENT_SECRET, Home, Recorder, meeting, play, ports, provide_crypto};
+use crate::common::{ACCOUNT, CLIENT_ID, CLIENT_SECRET, Home, Recorder, meeting, play, ports, provide_crypto};
 use rtms_recorder::config::RestConfig;
 use rtms_recorder::ids::Product;
 use rtms_recorder::output::Manifest;

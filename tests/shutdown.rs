@@ -1,10 +1,8 @@
 //! The end of the process: what SIGTERM does to streams that run, and `recover`.
 
-mod common;
-
-use common::http::{now_s, signed};
-use common::ports;
-use common::{Home, Recorder, begin, meeting, play_one, s3, until};
+use crate::common::http::{now_s, signed};
+use crate::common::ports;
+use crate::common::{Home, Recorder, begin, meeting, play_one, s3, until};
 use rtms_recorder::simulator::{self, Summary};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -84,7 +82,7 @@ async fn while_shutting_down_new_streams_are_refused_and_a_second_signal_ends_it
     recorder.signal(rustix::process::Signal::TERM);
     recorder.wait_for("shutting down").await;
     assert_eq!(start_event(&recorder, "another", now_s() * 1000).await, 503, "Zoom is to send it again");
-    let ready = common::http::get(recorder.address(), "/readyz").await;
+    let ready = crate::common::http::get(recorder.address(), "/readyz").await;
     assert!(ready.status == 503 && ready.body.contains("shutting down"), "{ready:?}");
     let began = Instant::now();
     let (status, _) = recorder.terminate().await;
@@ -134,14 +132,14 @@ async fn recover_finishes_a_spool_and_exits() {
 async fn a_removed_app_is_logged_and_shown() {
     let home = Home::new();
     let recorder = home.start().await;
-    let ready = common::http::get(recorder.address(), "/readyz").await;
+    let ready = crate::common::http::get(recorder.address(), "/readyz").await;
     assert_eq!((ready.status, ready.body.trim()), (200, "ready"));
     let body = json!({"event": "app_deauthorized", "event_ts": now_s() * 1000, "payload": {
         "account_id": "Wq77x", "user_id": "u", "client_id": "c", "deauthorization_time": "2026-11-20T10:00:00Z"}});
     assert_eq!(signed(recorder.address(), body.to_string().as_bytes()).await.status, 200);
     assert_eq!(recorder.wait_for("app_deauthorized").await["level"], "WARN");
     until("it is shown", || !recorder.logged("app_deauthorized").is_empty()).await;
-    let ready = common::http::get(recorder.address(), "/readyz").await;
+    let ready = crate::common::http::get(recorder.address(), "/readyz").await;
     assert!(ready.status == 200 && ready.body.contains("app_deauthorized"), "{ready:?}");
     assert!(!ready.body.contains("Wq77x"), "the page is public: {ready:?}");
 }

@@ -1,14 +1,9 @@
 //! Sound on the timeline, measured in decoded files: gaps, shortfalls, jitter, clocks, repeats, formats, participants.
 
-#[path = "common/script.rs"]
-mod script;
-#[path = "common/truth.rs"]
-mod truth;
-
+use crate::common::script::{self, Clip, Look, Script, Sound, ZERO, settings, steady};
+use crate::common::truth::{self, assert_adds_up, assert_sounds_like, beeps, gaps, impurity_db, largest_offset, sound};
 use rtms_recorder::ids::UserId;
 use rtms_recorder::media::{GapCause, TrackKey};
-use script::{Clip, Look, Script, Sound, ZERO, settings, steady};
-use truth::{assert_adds_up, assert_sounds_like, beeps, gaps, impurity_db, largest_offset, sound};
 
 /// An AAC frame.
 const FRAME_MS: f64 = 64.0;

@@ -1,14 +1,8 @@
 //! The status page in a real browser, with meetings that run, finish and fail.
 
-#[path = "common/browser.rs"]
-mod browser;
-mod common;
-#[path = "common/remote.rs"]
-mod remote;
-
+use crate::common::remote::Remote;
+use crate::common::{Home, LIMIT, Recorder, meeting, provide_crypto};
 use base64::Engine;
-use common::{Home, LIMIT, Recorder, meeting, provide_crypto};
-use remote::Remote;
 use rtms_recorder::protocol::message::Medium;
 use rtms_recorder::simulator::{self, Cut, Progress, Span, Target};
 use serde_json::{Value, json};

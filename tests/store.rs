@@ -1,15 +1,9 @@
 //! The store and the uploader against a local directory and a real S3 server with faults. That backends do alike is in
 //! `backends.rs`.
 
-mod common {
-    pub(crate) mod conformance;
-    pub(crate) mod ports;
-    pub(crate) mod s3;
-}
-
+use crate::common::conformance::{MIB, VIDEO, content, open, sha256, write};
+use crate::common::s3::{self, BUCKET, Fault, S3Server, SECRET_KEY, Seen};
 use bytes::Bytes;
-use common::conformance::{MIB, VIDEO, content, open, sha256, write};
-use common::s3::{self, BUCKET, Fault, S3Server, SECRET_KEY, Seen};
 use hyper::Method;
 use rtms_recorder::ids::Product;
 use rtms_recorder::ids::{MeetingId, RecordingId, StreamId};
@@ -81,7 +75,7 @@ async fn refusals_say_what_to_change() {
     let error = refusal(&open(&url, &server.env())).await;
     assert_eq!(error.cause(), Some(Cause::Interrupted), "{error}");
 
-    let nobody = common::ports::free();
+    let nobody = crate::common::ports::free();
     let error = refusal(&open(&url, &s3::env(nobody))).await;
     assert_eq!(error.cause(), Some(Cause::Unreachable), "{error}");
     assert!(error.to_string().contains("refused"), "{error}");
@@ -104,7 +98,7 @@ async fn without_credentials_the_error_says_which_to_give() {
     let server = S3Server::start().await;
     let mut env = server.env();
     env.retain(|(name, _)| name != "AWS_ACCESS_KEY_ID" && name != "AWS_SECRET_ACCESS_KEY");
-    let nobody = common::ports::free();
+    let nobody = crate::common::ports::free();
     env.push(("AWS_METADATA_ENDPOINT".to_owned(), format!("http://{nobody}")));
     let error = refusal(&open(&format!("s3://{BUCKET}"), &env)).await;
     assert_eq!(error.cause(), Some(Cause::NoCredentials), "{error}");
@@ -297,7 +291,7 @@ async fn a_storm_of_failures_is_sat_out() {
 
 #[tokio::test]
 async fn a_bucket_that_comes_up_later_gets_everything() {
-    let (address, spool) = (common::ports::free(), tempfile::tempdir().unwrap());
+    let (address, spool) = (crate::common::ports::free(), tempfile::tempdir().unwrap());
     let store = open(&format!("s3://{BUCKET}"), &s3::env(address));
     let (plan, heard) = (plan(spool.path()), Heard::default());
     let publishing = publish(&store, &plan, &heard);

@@ -1,9 +1,7 @@
 //! The texts of a recording, from the simulator's sockets to the bucket: is what was said and written there, at its time,
 //! by whom, and nothing of what was taken back?
 
-mod common;
-
-use common::{Home, Recording, meeting, play_one};
+use crate::common::{Home, Recording, meeting, play_one};
 use rtms_recorder::protocol::message::Medium;
 use rtms_recorder::simulator::{Cut, MeetingSummary, Settings, Span, Target};
 use serde_json::{Value, json};

@@ -1,9 +1,7 @@
 //! `verify`: a recording that the recorder made, as it is and with every kind of damage, in an S3 server and a directory.
 
-mod common;
-
-use common::s3::{Fault, S3Server};
-use common::{Home, meeting, play_one};
+use crate::common::s3::{Fault, S3Server};
+use crate::common::{Home, meeting, play_one};
 use rtms_recorder::output::Manifest;
 use rtms_recorder::simulator::Span;
 use serde_json::{Value, json};
@@ -255,7 +253,7 @@ fn damaged_manifests(recorded: &Recorded) {
             change_manifest(folder, |manifest| {
                 let first = &mut manifest["objects"][0];
                 (first["key"], first["name"]) = (json!(key), json!("x"));
-                (first["size_bytes"], first["sha256"]) = (json!(0), json!(common::sha256(b"")));
+                (first["size_bytes"], first["sha256"]) = (json!(0), json!(crate::common::sha256(b"")));
             });
         });
         let text = format!("{key:?} is listed by the manifest, but is no object of this folder; it was not looked at.");
@@ -314,7 +312,7 @@ fn deleted(recorded: &Recorded) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_cannot_be_reached_is_not_taken_for_an_empty_one() {
-    let home = Home::with_s3(common::ports::free());
+    let home = Home::with_s3(crate::common::ports::free());
     let said = verify(&home, &[]);
     assert!(said.status == Some(1) && said.out.is_empty(), "{said:?}");
     assert!(said.err.contains("the bucket cannot be checked: ") && said.err.contains("AWS_ENDPOINT"), "{said:?}");

@@ -1,7 +1,5 @@
 //! `--version` names the commit, wherever the sources came from.
 
-mod common;
-
 #[path = "../build.rs"]
 mod build;
 
@@ -71,7 +69,7 @@ fn the_version_says_as_much_as_is_known() {
     assert_eq!(build::version("0.1.0", commit(), true), "0.1.0 (878fee6c0d1e)");
     assert_eq!(build::version("0.1.0", build::hash("878fee6"), true), "0.1.0 (878fee6)");
     assert_eq!(build::version("0.1.0", None, true), "0.1.0");
-    let output = common::Home::new().run(&["--version"]);
+    let output = crate::common::Home::new().run(&["--version"]);
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && said.starts_with("rtms-recorder 0.1.0"), "{said}");
     assert_eq!(said.trim_end(), format!("rtms-recorder {}", rtms_recorder::VERSION));

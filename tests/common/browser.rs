@@ -1,6 +1,4 @@
 //! Real browsers without a window.
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -1,7 +1,5 @@
 //! What every backend of the store has to do alike.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
 use bytes::Bytes;
 use rtms_recorder::store::{Attributes, Error, Head, Level, Store};
 use sha2::{Digest, Sha256};
@@ -16,8 +14,7 @@ pub(crate) const VIDEO: Attributes = Attributes {
 };
 
 pub(crate) fn open(url: &str, env: &[(String, String)]) -> Store {
-    // Every test wants it and only the first can.
-    rustls::crypto::ring::default_provider().install_default().ok();
+    super::provide_crypto();
     let get = |name: &str| env.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.clone());
     Store::open(url, &get).expect("the settings are right")
 }

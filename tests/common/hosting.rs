@@ -1,6 +1,4 @@
 //! A directory as a static web site: what a bucket is with static hosting. A page in it may post what it has found.
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

@@ -1,20 +1,24 @@
 //! The recorder as its users run it: the binary with an environment of its own, a bucket, and a simulated Zoom.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
+pub(crate) mod browser;
 pub(crate) mod bucket;
 pub(crate) mod chance;
+pub(crate) mod conformance;
+pub(crate) mod hosting;
 pub(crate) mod http;
 pub(crate) mod loss;
 pub(crate) mod measure;
+pub(crate) mod media;
 pub(crate) mod moto;
 pub(crate) mod platter;
 pub(crate) mod ports;
+pub(crate) mod remote;
 pub(crate) mod s3;
+pub(crate) mod script;
 pub(crate) mod small;
 pub(crate) mod tls;
+pub(crate) mod truth;
 
-#[allow(unused_imports, reason = "each test file uses a part of it")]
 pub(crate) use bucket::{Bucket, Recording, sha256};
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;

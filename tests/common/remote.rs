@@ -1,7 +1,5 @@
 //! Browsers that do what a test says: Chromium by its DevTools protocol, Firefox by WebDriver BiDi. Both are JSON over a
 //! WebSocket. Scripts of a test run beside the page's own, and its policy does not apply to them.
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 use super::browser::{self, Browser};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};

@@ -1,8 +1,6 @@
 //! An S3 server in the test's process: `s3s-fs` over a temporary directory, with signatures checked, behind a layer
 //! that counts requests and can be told to misbehave.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};

@@ -1,7 +1,5 @@
 //! Meetings as journals, written directly: no sockets, no waiting. Sound carries beeps of 1 kHz and pictures carry white
 //! flashes at known times, so that what was rendered can be measured. Times are ms of Zoom's clock since [`ZERO`].
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 use rtms_recorder::ffmpeg::{self, Ffmpeg};
 use rtms_recorder::output::{Manifest, Template};
 use rtms_recorder::render::{self, Settings};
@@ -203,11 +201,6 @@ impl Script {
             "event",
             format!(r#"{{"note":"dropped","messages":10,"bytes":1000,"from_ms":{from_ms},"to_ms":{to_ms}}}"#),
         );
-    }
-
-    /// The recorder was killed and has been started again.
-    pub(crate) fn resumed(&mut self, at: i64) {
-        self.line(at, "event", r#"{"note":"resumed"}"#.to_owned());
     }
 
     /// The stream is over.

@@ -67,7 +67,7 @@ fn mount(path: &Path, size: &str) -> Result<(), String> {
 }
 
 /// Runs a test where it may mount: here, as root, or else in a process that is root in a name space of its own. `name` is
-/// the test's.
+/// the test's, with its module's.
 pub(crate) fn run(name: &str, test: impl Future<Output = ()>) {
     let here = tempfile::tempdir().expect("a directory");
     match mount(here.path(), "1m") {
@@ -80,11 +80,13 @@ pub(crate) fn run(name: &str, test: impl Future<Output = ()>) {
             let exe = std::env::current_exe().expect("this program");
             let mut command = Command::new("unshare");
             command.args(["-Urm", "--map-root-user"]).arg(exe).args(["--exact", name, "--nocapture"]).env(INSIDE, "1");
-            let status = command.status();
-            if status.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            let output = command.output().expect("unshare is there");
+            let printed = String::from_utf8_lossy(&output.stdout);
+            println!("{printed}{}", String::from_utf8_lossy(&output.stderr));
+            if printed.contains("1 passed") {
                 return;
             }
-            not_possible(&format!("mount said {said:?}; unshare -Urm ended with {status:?}"));
+            not_possible(&format!("mount said {said:?}; unshare -Urm ended with {}", output.status));
         }
         Err(said) => not_possible(&said),
     }

@@ -1,6 +1,4 @@
 //! What is in a finished file, by ffmpeg's decoders, on the file's own timeline. Times are in ms.
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 use super::script::{BEEP, BEEP_MS, Rendered};
 use rtms_recorder::media::{Gap, TrackKey};
 use rtms_recorder::output::Manifest;

@@ -1,9 +1,9 @@
 //! When there is a picture and when there is none: cameras that are off, screens that are shared, pauses, and the end.
 
 use super::*;
+use crate::common::script::{self, ZERO};
+use crate::common::truth::{self, span};
 use rtms_recorder::timeline::clock::PausePolicy;
-use script::ZERO;
-use truth::span;
 
 #[test]
 fn a_camera_that_goes_off_and_on_twenty_times() {

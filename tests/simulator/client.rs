@@ -9,7 +9,7 @@ use sha2::Sha256;
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -32,8 +32,7 @@ pub(crate) fn hex_hmac(key: &str, text: &str) -> String {
 }
 
 pub(crate) fn settings(to: &str) -> Settings {
-    static PROVIDER: Once = Once::new();
-    PROVIDER.call_once(|| rustls::crypto::ring::default_provider().install_default().unwrap());
+    crate::common::provide_crypto();
     let credentials = Credentials { client_id: ID.into(), client_secret: SECRET.into(), secret_token: TOKEN.into() };
     Settings {
         length: Some(Duration::from_secs(6)),

@@ -4,15 +4,13 @@
 mod formats;
 mod losses;
 mod presence;
-#[path = "../common/script.rs"]
-mod script;
-#[path = "../common/truth.rs"]
-mod truth;
 
+use crate::common::script::{Clip, Look, Rendered, Script, Shown, Sound, flashes, settings, steady};
+use crate::common::truth::{
+    self, assert_adds_up, assert_copied, beeps, gaps, largest_offset, pictures, shown_at, slices_of,
+};
 use rtms_recorder::media::{GapCause, TrackKey};
 use rtms_recorder::render::Settings;
-use script::{Clip, Look, Rendered, Script, Shown, Sound, flashes, settings, steady};
-use truth::{assert_adds_up, assert_copied, beeps, gaps, largest_offset, pictures, shown_at, slices_of};
 
 /// The largest distance of sound from picture that is allowed.
 const OFFSET_MS: f64 = 40.0;
