@@ -67,6 +67,14 @@ fn play(recorder: &Recorder, length_s: u64) -> JoinHandle<Vec<MeetingSummary>> {
     tokio::spawn(async move { simulator::run(settings, Progress::silent()).await.expect("it can be played").meetings })
 }
 
+/// Plays one of 30 s, and waits until its media flow. Returns its recording's id, too.
+async fn flowing(recorder: &Recorder) -> (JoinHandle<Vec<MeetingSummary>>, String) {
+    let playing = play(recorder, 30);
+    let flows = |r: &Value| r["received"].as_array().is_some_and(|of| of.len() > 2);
+    let live = recording(admin(recorder), "recording", flows).await;
+    (playing, live["id"].as_str().expect("an id").to_owned())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_meeting_is_told_as_it_runs_is_finished_and_is_played() {
     let home = Home::new();
@@ -144,9 +152,7 @@ async fn a_recording_that_is_stopped_is_published_and_one_that_is_deleted_is_gon
     let home = Home::new();
     let recorder = home.start().await;
     let to = admin(&recorder);
-    let playing = play(&recorder, 30);
-    let live = recording(to, "recording", |r| r["received"].as_array().is_some_and(|of| of.len() > 2)).await;
-    let id = live["id"].as_str().expect("an id").to_owned();
+    let (playing, id) = flowing(&recorder).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(told(to, &format!("POST /api/recordings/{id}/stop")).await.status, 202);
     recorder.published(1).await;
@@ -161,9 +167,7 @@ async fn a_recording_that_is_stopped_is_published_and_one_that_is_deleted_is_gon
     let home = Home::new();
     let recorder = home.start().await;
     let to = admin(&recorder);
-    let playing = play(&recorder, 30);
-    let live = recording(to, "recording", |r| r["received"].as_array().is_some_and(|of| of.len() > 2)).await;
-    let id = live["id"].as_str().expect("an id").to_owned();
+    let (playing, id) = flowing(&recorder).await;
     assert_eq!(told(to, &format!("DELETE /api/recordings/{id}")).await.status, 202);
     recording(to, "deleted", |r| r["state"] == "deleted").await;
     let keys = home.bucket().keys().await;
@@ -177,9 +181,7 @@ async fn a_deletion_that_fails_is_told_and_tried_again_when_asked() {
     let home = Home::new();
     let recorder = home.start().await;
     let to = admin(&recorder);
-    let playing = play(&recorder, 30);
-    let live = recording(to, "recording", |r| r["received"].as_array().is_some_and(|of| of.len() > 2)).await;
-    let id = live["id"].as_str().expect("an id").to_owned();
+    let (playing, id) = flowing(&recorder).await;
     let in_the_way = home.spooled().join("done.json");
     std::fs::create_dir(&in_the_way).expect("a directory");
     assert_eq!(told(to, &format!("DELETE /api/recordings/{id}")).await.status, 202);
@@ -201,9 +203,7 @@ async fn what_was_told_to_be_deleted_is_whoever_goes_away() {
     home.set("PLATTER_DELAY_MS", "100");
     let recorder = home.start().await;
     let to = admin(&recorder);
-    let playing = play(&recorder, 30);
-    let live = recording(to, "recording", |r| r["received"].as_array().is_some_and(|of| of.len() > 2)).await;
-    let id = live["id"].as_str().expect("an id").to_owned();
+    let (playing, id) = flowing(&recorder).await;
     let line = format!("DELETE /api/recordings/{id}");
     tokio::time::timeout(Duration::from_millis(150), told(to, &line)).await.expect_err("it is not answered yet");
     recording(to, "deleted", |r| r["state"] == "deleted").await;

@@ -1,8 +1,8 @@
 //! ffmpeg dies, hangs, or outlives the recorder: nothing is lost, and what has outlived a recorder writes nothing that the next
 //! one uses. That it is missing altogether is in `process.rs`.
 
-use crate::common::{Home, Recorder, meeting, provide_crypto, until};
-use rtms_recorder::simulator::{self, MeetingSummary, Progress};
+use crate::common::{Home, Recorder, begin, meeting, until};
+use rtms_recorder::simulator::MeetingSummary;
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -13,9 +13,9 @@ fn playing(recorder: &Recorder) -> JoinHandle<MeetingSummary> {
     settings.speed = 2.0;
     settings.reconnect_window = Some(Duration::from_secs(60));
     settings.webhooks.retry_after = Duration::from_millis(500);
-    provide_crypto();
+    let playing = begin(settings);
     tokio::spawn(async move {
-        let summary = simulator::run(settings, Progress::silent()).await.expect("it can be played");
+        let summary = playing.await.expect("no panic").expect("it can be played");
         summary.meetings.into_iter().next().expect("a meeting")
     })
 }

@@ -1,8 +1,9 @@
 //! The store and the uploader against a local directory and a real S3 server with faults. That backends do alike is in
 //! `backends.rs`.
 
-use crate::common::conformance::{MIB, VIDEO, content, open, sha256, write};
+use crate::common::conformance::{MIB, VIDEO, content, open, write};
 use crate::common::s3::{self, BUCKET, Fault, S3Server, SECRET_KEY, Seen};
+use crate::common::sha256;
 use bytes::Bytes;
 use hyper::Method;
 use rtms_recorder::ids::Product;

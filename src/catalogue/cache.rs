@@ -73,12 +73,9 @@ pub(super) struct Cache {
 impl Cache {
     /// Reads the file if there is one and it is about the page at `place`.
     pub(super) async fn open(path: Option<PathBuf>, place: String) -> Self {
-        let read = path.clone().map(|path| tokio::task::spawn_blocking(move || read(&path)));
-        let file = match read {
-            Some(read) => read.await.ok().flatten().filter(|file| file.version == VERSION && file.place == place),
-            None => None,
-        };
-        let file = file.unwrap_or_default();
+        let there = path.clone();
+        let file = tokio::task::spawn_blocking(move || read(&there?)).await.ok().flatten();
+        let file = file.filter(|file| file.version == VERSION && file.place == place).unwrap_or_default();
         Self { path, place, entries: file.entries.into_iter().collect(), page: file.page, changed: false }
     }
 

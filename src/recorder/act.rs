@@ -67,7 +67,7 @@ impl Recorder {
 
     async fn started(&self, started: Started, delivery: &Delivery) -> Result<(), NotTaken> {
         let stream_id = started.stream.stream_id.clone();
-        let stream = self.stream(&stream_id);
+        let stream = self.shared.stream(&stream_id);
         let mut stream = stream.lock().await;
         if started.event_ts <= stream.until_ts {
             tracing::debug!(%stream_id, "a start event came again");
@@ -156,11 +156,12 @@ impl Recorder {
         reason: Option<i64>,
         delivery: &Delivery,
     ) -> Result<(), NotTaken> {
-        let stream = self.stream(stream_id);
+        let stream = self.shared.stream(stream_id);
         let mut stream = stream.lock().await;
-        let withdrawn = match StopReason::new(reason, StopSource::Event).is_withdrawn() {
-            true => self.withdraw(stream_id, event_ts, &mut stream).await,
-            false => Ok(()),
+        let withdrawn = if StopReason::new(reason, StopSource::Event).is_withdrawn() {
+            self.withdraw(stream_id, event_ts, &mut stream).await
+        } else {
+            Ok(())
         };
         let is_deleted = stream.is_withdrawn();
         let never_announced = stream.ordinal == 0 && stream.until_ts < event_ts;
@@ -213,7 +214,7 @@ impl Recorder {
     }
 
     async fn interrupted(&self, stream_id: &StreamId, event_ts: i64, delivery: &Delivery) {
-        let stream = self.stream(stream_id);
+        let stream = self.shared.stream(stream_id);
         let mut stream = stream.lock().await;
         if let Some(live) = stream.live() {
             live.journal.append(delivery.received_ms, crate::journal::EVENT, &delivery.body);

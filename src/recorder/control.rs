@@ -201,7 +201,7 @@ impl Recorder {
     async fn delete_whole(self, id: RecordingId) -> Result<(), Refused> {
         let id = &id;
         let stream_id = self.shared.board.stream_of(id).ok_or_else(|| self.unknown(id))?;
-        let stream = self.stream(&stream_id);
+        let stream = self.shared.stream(&stream_id);
         let mut stream = stream.lock().await;
         let known = of(&mut stream, id).ok_or_else(|| self.unknown(id))?;
         if !matches!(known.state, State::Withdrawn) {

@@ -145,33 +145,22 @@ impl Finished {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn published(stream: &str, deleted: bool) -> Published {
-        let mut manifest = serde_json::json!({
-            "schema_version": 1, "recorder": { "name": "rtms-recorder", "version": "0" }, "recording_id": stream,
-            "stream_id": stream, "product": "webinar", "meeting_id": format!("of {stream}"),
-            "started_at": "2026-11-20T09:30:00.000Z", "duration_ms": 1000, "complete": !deleted, "objects": [],
-            "tracks": [], "gaps": [], "counters": {},
-        });
-        if deleted {
-            manifest["deleted"] = serde_json::json!({ "at": "2026-11-20T10:00:00.000Z", "because": "x" });
-        }
-        let folder = Folder::try_from(format!("2026/11/20/{stream}")).unwrap();
-        Published { folder, manifest: serde_json::from_value(manifest).unwrap() }
-    }
+    use crate::media::Timestamp;
 
     #[test]
     fn what_is_over_is_told_until_it_is_forgotten() {
         let id = |name: &str| RecordingId::from_folder(name).unwrap();
         let mut finished = Finished::default();
         for (at_ms, name) in [(1, "a"), (2, "b"), (3, "c")] {
-            let over = published(name, false);
+            let over = Published::example(name, name);
             finished.put(&id(name), &over, at_ms, Some(&over.manifest));
         }
         finished.deleting(&id("b"));
         assert_eq!(finished.status(&id("b")).unwrap().state, Stage::Deleting);
         assert!(finished.folder(&id("b")).is_none() && finished.stream_of(&id("b")).unwrap().as_str() == "b");
-        finished.put(&id("b"), &published("b", true), 4, None);
+        let mut deleted = Published::example("b", "b");
+        *deleted.manifest = deleted.manifest.into_deleted(Timestamp(0), "x");
+        finished.put(&id("b"), &deleted, 4, None);
         for forgotten in [&[] as &[RecordingId], &[id("a")]] {
             finished.forget(forgotten);
             let b = finished.status(&id("b")).unwrap();

@@ -31,6 +31,21 @@ pub struct Published {
     pub manifest: Box<Manifest>,
 }
 
+#[cfg(test)]
+impl Published {
+    /// One in `2026/11/20/<name>`.
+    pub(super) fn example(stream: &str, name: &str) -> Self {
+        let manifest = serde_json::json!({
+            "schema_version": 1, "recorder": { "name": "rtms-recorder", "version": "0" }, "recording_id": name,
+            "stream_id": stream, "product": "webinar", "meeting_id": format!("of {name}"),
+            "started_at": "2026-11-20T09:30:00.000Z", "duration_ms": 1000, "complete": true, "objects": [], "tracks": [],
+            "gaps": [], "counters": {},
+        });
+        let folder = output::Folder::try_from(format!("2026/11/20/{name}")).unwrap();
+        Self { folder, manifest: serde_json::from_value(manifest).unwrap() }
+    }
+}
+
 /// What is kept of a recording that is over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Done {

@@ -42,7 +42,7 @@ impl Recorder {
     }
 
     async fn forget_stream(&self, stream_id: &StreamId, folders: Vec<Folder>) -> Result<(), NotTaken> {
-        let stream = self.stream(stream_id);
+        let stream = self.shared.stream(stream_id);
         let mut stream = stream.lock().await;
         let ids: Vec<_> = folders.iter().map(|folder| folder.id().clone()).collect();
         if ids.iter().all(|id| id.ordinal() < stream.ordinal) {
@@ -75,23 +75,15 @@ mod tests {
     use crate::dial::Dialer;
     use crate::ffmpeg::{self, Ffmpeg};
     use crate::ids::RecordingId;
-    use crate::output;
     use crate::store::{Store, Uploader, uploader};
 
     fn id(name: &str) -> RecordingId {
         RecordingId::from_folder(name).expect("the name of a folder")
     }
 
-    fn done(stream: &str, ordinal: u32, at_ms: i64) -> Done {
-        let manifest = serde_json::json!({
-            "schema_version": 1, "recorder": { "name": "rtms-recorder", "version": "0" }, "recording_id": stream,
-            "stream_id": stream, "product": "meeting", "started_at": "2026-11-20T09:30:00.000Z", "duration_ms": 0,
-            "complete": true, "objects": [], "tracks": [], "gaps": [], "counters": {},
-        });
-        let folder = output::Folder::try_from(format!("2026/11/20/{stream}-{ordinal}")).expect("a folder");
-        let manifest = serde_json::from_value(manifest).expect("a manifest");
-        let published = Some(Published { folder, manifest });
-        Done { stream_id: StreamId::new(stream), ordinal, until_ts: 5, published, at_ms }
+    fn done((name, ordinal, stream, _): &(&str, u32, &str, bool), at_ms: i64) -> Done {
+        let published = Some(Published::example(stream, name));
+        Done { stream_id: StreamId::new(*stream), ordinal: *ordinal, until_ts: 5, published, at_ms }
     }
 
     /// A recorder that was started again yesterday's evening knows in the morning what ended yesterday's morning.
@@ -107,8 +99,8 @@ mod tests {
             ("old", 1, "old", true),
             ("old.2", 2, "old", true),
         ];
-        let mark = |(name, ordinal, stream, _): &(&str, u32, &str, bool), spool: &Spool, at_ms: i64| {
-            spool.folder(id(name)).finish(&done(stream, *ordinal, at_ms)).expect("a mark");
+        let mark = |one: &(&str, u32, &str, bool), spool: &Spool, at_ms: i64| {
+            spool.folder(id(one.0)).finish(&done(one, at_ms)).expect("a mark");
         };
         all.iter().for_each(|one| mark(one, &spool, clock::unix_ms()));
         let bucket = home.path().join("bucket").display().to_string();
@@ -134,7 +126,7 @@ mod tests {
         let spool = &recorder.shared.spool;
         all.iter().filter(|(.., is_old)| *is_old).for_each(|one| mark(one, spool, 1));
         // Its second recording begins at this moment.
-        recorder.stream(&StreamId::new("again")).lock().await.ordinal = 2;
+        recorder.shared.stream(&StreamId::new("again")).lock().await.ordinal = 2;
         recorder.forget().await;
         assert_eq!(known(), ["again", "going-on", "going-on.2"]);
         let mut streams: Vec<_> = recorder.shared.streams.lock().keys().map(ToString::to_string).collect();

@@ -268,7 +268,7 @@ impl Recorder {
     async fn pick_up(&self, left: Left, unfinished: Unfinished) {
         match left {
             Left::Done(folder, done) => {
-                let stream = self.stream(&done.stream_id);
+                let stream = self.shared.stream(&done.stream_id);
                 let mut stream = stream.lock().await;
                 stream.ordinal = stream.ordinal.max(done.ordinal);
                 stream.until_ts = stream.until_ts.max(done.until_ts);
@@ -302,7 +302,7 @@ impl Recorder {
         let Event::Started(started) = Event::parse(&body, clock::unix_ms())? else {
             anyhow::bail!("start.json is no start event");
         };
-        let stream = self.stream(&started.stream.stream_id);
+        let stream = self.shared.stream(&started.stream.stream_id);
         let mut stream = stream.lock().await;
         let withdrawn = CancellationToken::new();
         stream.add(folder.id().ordinal(), started.event_ts, withdrawn.clone());
@@ -312,10 +312,6 @@ impl Recorder {
             stream.go_live(live);
         }
         Ok(())
-    }
-
-    fn stream(&self, id: &StreamId) -> Arc<tokio::sync::Mutex<Stream>> {
-        self.shared.stream(id)
     }
 }
 

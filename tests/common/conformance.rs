@@ -1,8 +1,8 @@
 //! What every backend of the store has to do alike.
 
+use super::sha256;
 use bytes::Bytes;
 use rtms_recorder::store::{Attributes, Error, Head, Level, Store};
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 pub(crate) const MIB: usize = 1024 * 1024;
@@ -29,10 +29,6 @@ pub(crate) fn content(size: usize) -> Vec<u8> {
     }
     bytes.truncate(size);
     bytes
-}
-
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 pub(crate) fn write(directory: &Path, name: &str, bytes: &[u8]) -> PathBuf {

@@ -1,9 +1,10 @@
 //! A strict client of the simulator's: it takes in what is streamed and keeps what it heard.
 
+use crate::common::begin;
 use futures_util::{SinkExt, StreamExt};
 use hmac::{Hmac, KeyInit, Mac};
 use rtms_recorder::protocol::message::Medium;
-use rtms_recorder::simulator::{self, Credentials, MeetingSummary, Progress, Settings, Size, Span};
+use rtms_recorder::simulator::{self, Credentials, MeetingSummary, Settings, Size, Span};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use std::collections::BTreeMap;
@@ -32,7 +33,6 @@ pub(crate) fn hex_hmac(key: &str, text: &str) -> String {
 }
 
 pub(crate) fn settings(to: &str) -> Settings {
-    crate::common::provide_crypto();
     let credentials = Credentials { client_id: ID.into(), client_secret: SECRET.into(), secret_token: TOKEN.into() };
     Settings {
         length: Some(Duration::from_secs(6)),
@@ -41,10 +41,6 @@ pub(crate) fn settings(to: &str) -> Settings {
         kbit_per_s: 200,
         ..Settings::new(credentials, to)
     }
-}
-
-pub(crate) fn start(settings: Settings) -> JoinHandle<Result<simulator::Summary, simulator::Error>> {
-    tokio::spawn(simulator::run(settings, Progress::silent()))
 }
 
 pub(crate) async fn one(run: JoinHandle<Result<simulator::Summary, simulator::Error>>) -> MeetingSummary {
@@ -363,7 +359,7 @@ pub(crate) async fn played(
     settings: Settings,
     posted: mpsc::UnboundedReceiver<Posted>,
 ) -> (Arc<Heard>, MeetingSummary) {
-    let run = start(settings);
+    let run = begin(settings);
     let heard = record(posted, params());
     let summary = one(run).await;
     assert_equal(&heard, &summary);

@@ -3,6 +3,7 @@
 
 mod client;
 
+use crate::common::begin;
 use client::*;
 use futures_util::{SinkExt, StreamExt};
 use rtms_recorder::protocol::message::Medium;
@@ -42,7 +43,7 @@ async fn a_whole_meeting_is_received_as_the_summary_says() {
         share: vec![span(2000, 6000)],
         ..Script::default()
     };
-    let run = start(settings);
+    let run = begin(settings);
     let (forward, events) = mpsc::unbounded_channel();
     let names = Arc::new(Mutex::new(Vec::new()));
     let seen = names.clone();
@@ -92,7 +93,7 @@ async fn a_bad_handshake_is_closed_without_a_word_and_others_get_a_status() {
     let (to, mut posted) = webhook(204);
     let mut settings = settings(&to);
     settings.length = Some(Duration::from_secs(20));
-    let run = start(settings);
+    let run = begin(settings);
     let stream = started(&mut posted).await;
     let mut wrong_signature = stream.hello(1);
     wrong_signature["signature"] = hex_hmac(SECRET, &format!("{ID}{}{}", stream.meeting, stream.stream)).into();
@@ -150,7 +151,7 @@ async fn a_bad_handshake_is_closed_without_a_word_and_others_get_a_status() {
 #[tokio::test]
 async fn no_media_before_the_ready_ack_and_no_second_connection() {
     let (to, mut posted) = webhook(200);
-    let run = start(Settings { binary: Binary::Never, ..settings(&to) });
+    let run = begin(Settings { binary: Binary::Never, ..settings(&to) });
     let stream = started(&mut posted).await;
     let (mut signaling, urls) = stream.signaling().await;
     let url = urls["audio"].as_str().unwrap();
@@ -185,7 +186,7 @@ async fn no_media_before_the_ready_ack_and_no_second_connection() {
 #[tokio::test]
 async fn the_newer_connection_can_be_the_one_that_stays() {
     let (to, mut posted) = webhook(200);
-    let run = start(Settings { duplicates: Duplicates::Kick, ..settings(&to) });
+    let run = begin(Settings { duplicates: Duplicates::Kick, ..settings(&to) });
     let stream = started(&mut posted).await;
     let (mut first, _) = stream.signaling().await;
     let (mut second, _) = stream.signaling().await;
@@ -201,7 +202,7 @@ async fn the_newer_connection_can_be_the_one_that_stays() {
 #[tokio::test]
 async fn clients_that_leave_keep_alives_unanswered_are_dropped() {
     let (to, mut posted) = webhook(200);
-    let run = start(Settings {
+    let run = begin(Settings {
         length: Some(Duration::from_secs(60)),
         keepalive: Duration::from_millis(60),
         reconnect_window: Some(Duration::from_millis(1500)),
@@ -302,7 +303,7 @@ async fn participants_are_streamed_apart_with_quirks_on() {
         clock_ppm: 200.0,
         jitter_ms: 3,
     };
-    let run = start(settings);
+    let run = begin(settings);
     let mut asked = params();
     asked["audio"]["data_opt"] = 2.into();
     asked["audio"]["sample_rate"] = 3.into();
@@ -327,7 +328,7 @@ async fn participants_are_streamed_apart_with_quirks_on() {
 #[tokio::test]
 async fn a_journal_is_played_again() {
     let (to, posted) = webhook(200);
-    let run = start(settings(&to));
+    let run = begin(settings(&to));
     let first = record(posted, params());
     let original = one(run).await;
     let dir = tempfile::tempdir().unwrap();
@@ -355,7 +356,7 @@ async fn a_journal_is_played_again() {
 #[tokio::test]
 async fn one_participants_picture_comes_by_subscription() {
     let (to, mut posted) = webhook(200);
-    let run = start(settings(&to));
+    let run = begin(settings(&to));
     let stream = started(&mut posted).await;
     let (mut signaling, urls) = stream.signaling().await;
     let mut video = dial(urls["all"].as_str().unwrap()).await;
@@ -379,13 +380,13 @@ async fn one_participants_picture_comes_by_subscription() {
 #[tokio::test]
 async fn what_the_recorder_answers_is_told_with_what_to_change() {
     let (to, _posted) = webhook(401);
-    let error = timeout(Duration::from_secs(10), start(settings(&to))).await.unwrap().unwrap().unwrap_err();
+    let error = timeout(Duration::from_secs(10), begin(settings(&to))).await.unwrap().unwrap().unwrap_err();
     assert!(error.to_string().contains("401") && error.to_string().contains("ZOOM_SECRET_TOKEN"), "{error}");
-    let error = start(settings(&to.replace("/webhook", "/elsewhere"))).await.unwrap().unwrap_err();
+    let error = begin(settings(&to.replace("/webhook", "/elsewhere"))).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("WEBHOOK_PATH"), "{error}");
     let mut nobody = settings("http://127.0.0.1:9/webhook");
     nobody.webhooks.retry_after = Duration::from_millis(20);
-    let error = start(nobody).await.unwrap().unwrap_err();
+    let error = begin(nobody).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("--to"), "{error}");
 }
 
@@ -397,7 +398,7 @@ async fn stops_and_starts_come_in_any_order() {
     settings.webhooks.nested = true;
     settings.webhooks.stop_before_start = true;
     settings.webhooks.late_start = true;
-    let summary = one(start(settings)).await;
+    let summary = one(begin(settings)).await;
     let mut names = Vec::new();
     while let Ok(post) = posted.try_recv() {
         assert!(post.signed && post.event["payload"]["object"]["rtms_stream_id"] == summary.stream_id.as_str());
@@ -413,10 +414,10 @@ async fn a_stream_that_nobody_connects_to_ends() {
     let mut settings = settings(&to);
     settings.length = Some(Duration::from_secs(60));
     settings.reconnect_window = Some(Duration::from_millis(200));
-    assert_eq!(one(start(settings.clone())).await.stop_reason, 11);
+    assert_eq!(one(begin(settings.clone())).await.stop_reason, 11);
     while posted.try_recv().is_ok() {}
     // A client that goes, and stays away.
-    let run = start(settings);
+    let run = begin(settings);
     let stream = started(&mut posted).await;
     let (signaling, _) = stream.signaling().await;
     drop(signaling);
@@ -426,7 +427,7 @@ async fn a_stream_that_nobody_connects_to_ends() {
 #[tokio::test]
 async fn many_meetings_run_at_once() {
     let (to, mut posted) = webhook(200);
-    let run = start(Settings {
+    let run = begin(Settings {
         meetings: 20,
         stagger: Duration::from_millis(5),
         length: Some(Duration::from_secs(4)),
